@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -403,8 +403,7 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -724,8 +723,7 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1137,8 +1135,7 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1326,8 +1323,7 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                     lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p0, y_at_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p0, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1416,6 +1412,65 @@ def gx_from_gy_y_at_twos_gy(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
             n += 1
 
 
+def gx_from_gy_y_at_planes_y_at_room(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Scalars of the planes of a group."""
+    return bounded(max(X2, bounded(d0, K0 - 1) + bounded(s0, P0 - 1) + -a0 + 1) - min(0, -a0), 4) + 4 * tile.lanes.width
+
+
+def gx_from_gy_y_at_planes_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
+        s0: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return K0
+
+
+@task(scratch=gx_from_gy_y_at_planes_y_at_room, integer_scratch=gx_from_gy_y_at_planes_y_at_table)
+def gx_from_gy_y_at_planes_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int,
+        a0: int, d0: int, s0: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Scatter by a table over y_at, planes with margins."""
+    lanes = tile.lanes
+    places = max(0, K0)
+    low_x2 = min(0, -a0)
+    span_x2 = max(X2, -a0 + d0*K0 - d0 + s0*P0 - s0 + 1) - low_x2
+    cells = span_x2
+    for key in range(places):
+        k0 = key
+        integer_scratch[key] = 4 * (k0*d0 - low_x2)
+    groups = ceil_div(C, 4)
+    first, last = share(N * groups, task, tasks)
+    for item in range(first, last):
+        n = item // groups
+        c = item % groups * 4
+        for at in range(4 * (cells + lanes.width)):
+            scratch[at] = zero()
+        for p0 in range(P0):
+            to = scratch + 4 * (p0*s0 - a0)
+            for u in range(4):
+                plane = min(c + u, C - 1)
+                key = y_at.pointer(n, plane, 0)[p0]
+                if 0 <= key < places:
+                    (to + u)[integer_scratch[key]] += gy.pointer(n, plane, 0)[p0]
+        for x2 in range(0, X2, lanes.width):
+            here = scratch + 4 * (x2 - low_x2)
+            here_at, value = lanes.load(here), lanes.load(here + lanes.width)
+            former, former_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+            here_at, value = lanes.load(here + 2 * lanes.width), lanes.load(here + 3 * lanes.width)
+            latter, latter_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+            inside = lanes.first(X2 - x2)
+            value = lanes.evens(former, latter)
+            lanes.write_where(gx.line((n, c, x2), (0, 0, 1)), value, inside)
+            if c + 1 < C:
+                value = lanes.evens(former_at, latter_at)
+                lanes.write_where(gx.line((n, c + 1, x2), (0, 0, 1)), value, inside)
+            if c + 2 < C:
+                value = lanes.odds(former, latter)
+                lanes.write_where(gx.line((n, c + 2, x2), (0, 0, 1)), value, inside)
+            if c + 3 < C:
+                value = lanes.odds(former_at, latter_at)
+                lanes.write_where(gx.line((n, c + 3, x2), (0, 0, 1)), value, inside)
+
+
 def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int) -> int:
     """Integers of one task: where each value of y_at adds."""
@@ -1477,13 +1532,13 @@ def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                     to[at] += gy[n, c, p0]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
 
     what gy gives to windows, at the tap that y_at picks, of two taps an axis
+    or scatter by a table over y_at, planes with margins
     or scatter by a table over y_at
     else scatter, tasks share n c; 2 guards
     """
@@ -1498,6 +1553,15 @@ def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: in
         and y_at.stride(2) == 1
     ):
         return gx_from_gy_y_at_twos_gy
+    if (
+        gy.stride(2) == 1
+        and y_at.stride(2) == 1
+        and C >= tile.vectors
+        and min(65536, bounded(bounded(N, C), P0)) >= K0
+        and X2 <= bounded(5, P0)
+        and gx_from_gy_y_at_planes_y_at_room(tile, N, C, P0, K0, X2, a0, d0, s0) <= 256 * tile.steps
+    ):
+        return gx_from_gy_y_at_planes_y_at
     if min(65536, bounded(bounded(N, C), P0)) >= K0:
         return gx_from_gy_y_at_by_y_at
     return gx_from_gy_y_at_plain
@@ -1568,7 +1632,7 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p0, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(ty_from_tx_y_at_over_p0, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
@@ -1719,7 +1783,7 @@ DEFINITION = Definition(
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or windows of x slide, lanes over p0, or windows of x slide, lanes over p0; else gather, tasks share n c',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p0, of two taps an axis, or lanes over p0; else gather, tasks share n c',
-        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
+        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at, planes with margins, or scatter by a table over y_at; else scatter, tasks share n c; 2 guards',
         'ty_from_tx_y_at: lanes over p0; else gather, tasks share n c; 2 guards',
     ),
 )

@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -560,8 +560,7 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
                     n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
@@ -974,8 +973,7 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
@@ -1548,8 +1546,7 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile) -> Task[...]:
@@ -1784,8 +1781,7 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
@@ -1899,6 +1895,70 @@ def gx_from_gy_y_at_twos_gy(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                 n += 1
 
 
+def gx_from_gy_y_at_planes_y_at_room(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the planes of a group."""
+    return bounded(bounded(max(X2, bounded(d0, K0 - 1) + bounded(s0, P0 - 1) + -a0 + 1) - min(0, -a0), max(X3, bounded(d1, K1 - 1) + bounded(s1, P1 - 1) + -a1 + 1) - min(0, -a1)), 4) + 4 * tile.lanes.width
+
+
+def gx_from_gy_y_at_planes_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
+        X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return K0*K1
+
+
+@task(scratch=gx_from_gy_y_at_planes_y_at_room, integer_scratch=gx_from_gy_y_at_planes_y_at_table)
+def gx_from_gy_y_at_planes_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int,
+        K1: int, X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile,
+        scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Scatter by a table over y_at, planes with margins."""
+    lanes = tile.lanes
+    places = max(0, K0*K1)
+    low_x2 = min(0, -a0)
+    span_x2 = max(X2, -a0 + d0*K0 - d0 + s0*P0 - s0 + 1) - low_x2
+    low_x3 = min(0, -a1)
+    span_x3 = max(X3, -a1 + d1*K1 - d1 + s1*P1 - s1 + 1) - low_x3
+    cells = span_x2 * span_x3
+    for key in range(places):
+        k0 = key // K1
+        k1 = key % K1
+        integer_scratch[key] = 4 * ((k0*d0 - low_x2) * span_x3 + k1*d1 - low_x3)
+    groups = ceil_div(C, 4)
+    first, last = share(N * groups, task, tasks)
+    for item in range(first, last):
+        n = item // groups
+        c = item % groups * 4
+        for at in range(4 * (cells + lanes.width)):
+            scratch[at] = zero()
+        for p0 in range(P0):
+            for p1 in range(P1):
+                to = scratch + 4 * ((p0*s0 - a0) * span_x3 + p1*s1 - a1)
+                for u in range(4):
+                    plane = min(c + u, C - 1)
+                    key = y_at.pointer(n, plane, p0, 0)[p1]
+                    if 0 <= key < places:
+                        (to + u)[integer_scratch[key]] += gy.pointer(n, plane, p0, 0)[p1]
+        for x2 in range(X2):
+            for x3 in range(0, X3, lanes.width):
+                here = scratch + 4 * ((x2 - low_x2) * span_x3 + x3 - low_x3)
+                here_at, value = lanes.load(here), lanes.load(here + lanes.width)
+                former, former_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+                here_at, value = lanes.load(here + 2 * lanes.width), lanes.load(here + 3 * lanes.width)
+                latter, latter_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+                inside = lanes.first(X3 - x3)
+                value = lanes.evens(former, latter)
+                lanes.write_where(gx.line((n, c, x2, x3), (0, 0, 0, 1)), value, inside)
+                if c + 1 < C:
+                    value = lanes.evens(former_at, latter_at)
+                    lanes.write_where(gx.line((n, c + 1, x2, x3), (0, 0, 0, 1)), value, inside)
+                if c + 2 < C:
+                    value = lanes.odds(former, latter)
+                    lanes.write_where(gx.line((n, c + 2, x2, x3), (0, 0, 0, 1)), value, inside)
+                if c + 3 < C:
+                    value = lanes.odds(former_at, latter_at)
+                    lanes.write_where(gx.line((n, c + 3, x2, x3), (0, 0, 0, 1)), value, inside)
+
+
 def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each value of y_at adds."""
@@ -1975,14 +2035,14 @@ def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                             to[at] += gy[n, c, p0, p1]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, K1*k0 + k1 = y_at[n,c,p0,p1] }
 
     what gy gives to windows, at the tap that y_at picks, of two taps an axis
+    or scatter by a table over y_at, planes with margins
     or scatter by a table over y_at
     else scatter, tasks share n c; 3 guards
     """
@@ -2002,6 +2062,16 @@ def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: in
         and y_at.stride(3) == 1
     ):
         return gx_from_gy_y_at_twos_gy
+    if (
+        gy.stride(3) == 1
+        and y_at.stride(3) == 1
+        and C >= tile.vectors
+        and min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1)
+        and bounded(X2, X3) <= bounded(bounded(5, P0), P1)
+        and gx_from_gy_y_at_planes_y_at_room(tile, N, C, P0, P1, K0, K1, X2, X3, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
+    ):
+        return gx_from_gy_y_at_planes_y_at
     if min(65536, bounded(bounded(bounded(N, C), P0), P1)) >= bounded(K0, K1):
         return gx_from_gy_y_at_by_y_at
     return gx_from_gy_y_at_plain
@@ -2082,7 +2152,7 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]
@@ -2260,7 +2330,7 @@ DEFINITION = Definition(
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, of two taps an axis, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, of two taps an axis, or windows of x slide, lanes over p1, rows over p0, or windows of x slide, lanes over p1, rows over p0; else gather, tasks share n c p0',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p1, rows over p0, of two taps an axis, or lanes over p1; else gather, tasks share n c p0',
-        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
+        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at, planes with margins, or scatter by a table over y_at; else scatter, tasks share n c; 3 guards',
         'ty_from_tx_y_at: lanes over p1; else gather, tasks share n c p0; 3 guards',
     ),
 )

@@ -38,7 +38,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(7, __name__)
 
 
 @task
@@ -647,8 +647,7 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -1117,8 +1116,7 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -1784,8 +1782,7 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -2088,8 +2085,7 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p2, y_at_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p2, y_at_from_x_plain)
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -2240,6 +2236,78 @@ def gx_from_gy_y_at_twos_gy(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                     n += 1
 
 
+def gx_from_gy_y_at_planes_y_at_room(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Scalars of the planes of a group."""
+    return bounded(bounded(bounded(max(X2, bounded(d0, K0 - 1) + bounded(s0, P0 - 1) + -a0 + 1) - min(0, -a0), max(X3, bounded(d1, K1 - 1) + bounded(s1, P1 - 1) + -a1 + 1) - min(0, -a1)), max(X4, bounded(d2, K2 - 1) + bounded(s2, P2 - 1) + -a2 + 1) - min(0, -a2)), 4) + 4 * tile.lanes.width
+
+
+def gx_from_gy_y_at_planes_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int) -> int:
+    """Integers of one task: where each value of y_at adds."""
+    return K0*K1*K2
+
+
+@task(scratch=gx_from_gy_y_at_planes_y_at_room, integer_scratch=gx_from_gy_y_at_planes_y_at_table)
+def gx_from_gy_y_at_planes_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int,
+        K0: int, K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
+        s0: int, s1: int, s2: int, tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Scatter by a table over y_at, planes with margins."""
+    lanes = tile.lanes
+    places = max(0, K0*K1*K2)
+    low_x2 = min(0, -a0)
+    span_x2 = max(X2, -a0 + d0*K0 - d0 + s0*P0 - s0 + 1) - low_x2
+    low_x3 = min(0, -a1)
+    span_x3 = max(X3, -a1 + d1*K1 - d1 + s1*P1 - s1 + 1) - low_x3
+    low_x4 = min(0, -a2)
+    span_x4 = max(X4, -a2 + d2*K2 - d2 + s2*P2 - s2 + 1) - low_x4
+    cells = span_x2 * span_x3 * span_x4
+    for key in range(places):
+        k0 = key // (K1*K2)
+        k1 = (key // K2) % K1
+        k2 = key % K2
+        integer_scratch[key] = 4 * (((k0*d0 - low_x2) * span_x3 + k1*d1 - low_x3) * span_x4 + k2*d2 - low_x4)
+    groups = ceil_div(C, 4)
+    first, last = share(N * groups, task, tasks)
+    for item in range(first, last):
+        n = item // groups
+        c = item % groups * 4
+        for at in range(4 * (cells + lanes.width)):
+            scratch[at] = zero()
+        for p0 in range(P0):
+            for p1 in range(P1):
+                for p2 in range(P2):
+                    to = scratch + 4 * (((p0*s0 - a0) * span_x3 + p1*s1 - a1) * span_x4 + p2*s2 - a2)
+                    for u in range(4):
+                        plane = min(c + u, C - 1)
+                        key = y_at.pointer(n, plane, p0, p1, 0)[p2]
+                        if 0 <= key < places:
+                            (to + u)[integer_scratch[key]] += gy.pointer(n, plane, p0, p1, 0)[p2]
+        for x2 in range(X2):
+            for x3 in range(X3):
+                for x4 in range(0, X4, lanes.width):
+                    here = scratch + 4 * (((x2 - low_x2) * span_x3 + x3 - low_x3) * span_x4 + x4 - low_x4)
+                    here_at, value = lanes.load(here), lanes.load(here + lanes.width)
+                    former, former_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+                    here_at, value = lanes.load(here + 2 * lanes.width), lanes.load(here + 3 * lanes.width)
+                    latter, latter_at = lanes.evens(here_at, value), lanes.odds(here_at, value)
+                    inside = lanes.first(X4 - x4)
+                    value = lanes.evens(former, latter)
+                    lanes.write_where(gx.line((n, c, x2, x3, x4), (0, 0, 0, 0, 1)), value, inside)
+                    if c + 1 < C:
+                        value = lanes.evens(former_at, latter_at)
+                        lanes.write_where(gx.line((n, c + 1, x2, x3, x4), (0, 0, 0, 0, 1)), value, inside)
+                    if c + 2 < C:
+                        value = lanes.odds(former, latter)
+                        lanes.write_where(gx.line((n, c + 2, x2, x3, x4), (0, 0, 0, 0, 1)), value, inside)
+                    if c + 3 < C:
+                        value = lanes.odds(former_at, latter_at)
+                        lanes.write_where(gx.line((n, c + 3, x2, x3, x4), (0, 0, 0, 0, 1)), value, inside)
+
+
 def gx_from_gy_y_at_by_y_at_table(tile: Tile, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int) -> int:
@@ -2330,8 +2398,7 @@ def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                                     to[at] += gy[n, c, p0, p1, p2]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -2339,6 +2406,7 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
     { d0*k0 + s0*p0 - a0 = x2, d1*k1 + s1*p1 - a1 = x3, d2*k2 + s2*p2 - a2 = x4, K1*K2*k0 + K2*k1 + k2 = y_at[n,c,p0,p1,p2] }
 
     what gy gives to windows, at the tap that y_at picks, of two taps an axis
+    or scatter by a table over y_at, planes with margins
     or scatter by a table over y_at
     else scatter, tasks share n c; 4 guards
     """
@@ -2363,6 +2431,16 @@ def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: in
         and y_at.stride(4) == 1
     ):
         return gx_from_gy_y_at_twos_gy
+    if (
+        gy.stride(4) == 1
+        and y_at.stride(4) == 1
+        and C >= tile.vectors
+        and min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2)
+        and bounded(bounded(X2, X3), X4) <= bounded(bounded(bounded(5, P0), P1), P2)
+        and gx_from_gy_y_at_planes_y_at_room(tile, N, C, P0, P1, P2, K0, K1, K2, X2, X3, X4, a0, a1, a2, d0, d1, d2,
+            s0, s1, s2) <= 256 * tile.steps
+    ):
+        return gx_from_gy_y_at_planes_y_at
     if min(65536, bounded(bounded(bounded(bounded(N, C), P0), P1), P2)) >= bounded(bounded(K0, K1), K2):
         return gx_from_gy_y_at_by_y_at
     return gx_from_gy_y_at_plain
@@ -2452,7 +2530,7 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain)
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -2646,7 +2724,7 @@ DEFINITION = Definition(
         'y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'i_y_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or windows of x slide, lanes over p2, rows over p1, or windows of x slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
         'y_at_from_x: lanes over c where it is contiguous, or windows of x slide, lanes over p2, rows over p1, of two taps an axis, or lanes over p2; else gather, tasks share n c p0 p1',
-        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
+        'gx_from_gy_y_at: what gy gives to windows, at the tap that y_at picks, of two taps an axis, or scatter by a table over y_at, planes with margins, or scatter by a table over y_at; else scatter, tasks share n c; 4 guards',
         'ty_from_tx_y_at: lanes over p2; else gather, tasks share n c p0 p1; 4 guards',
     ),
 )

@@ -103,6 +103,29 @@ def test_errors(name, shapes, options, kind, message):
         getattr(kernels, name).output_shape(*shapes, **options)
 
 
+@pytest.mark.parametrize("channels", [1, 4, 6, 9])
+@pytest.mark.parametrize(
+    ("size", "options"),
+    [
+        ((11, 13), {"kernel_size": 5, "stride": 1, "padding": 2}),
+        ((9, 7), {"kernel_size": (3, 4), "stride": (2, 1), "padding": (1, 2), "dilation": (1, 2)}),
+        ((20, 3), {"kernel_size": 3, "stride": 1, "padding": 1, "ceil_mode": True}),
+    ],
+)
+def test_windows_that_overlap_give_to_the_same_entries(channels, size, options):
+    """Whole numbers, whose sums are exact: each window gives to its maximum, whatever the number of planes."""
+    x = generator("overlap").normal(size=(2, channels, *size)).astype(np.float32)
+    y, at = kernels.max_pool2d(x, return_indices=True, **options)
+    gy = (np.arange(y.size, dtype=np.float32) % 7 - 3).reshape(y.shape)
+    want = np.zeros((2, channels, size[0] * size[1]), np.float32)
+    for n, c in np.ndindex(2, channels):
+        np.add.at(want[n, c], at[n, c].ravel(), gy[n, c].ravel())
+    _, pullback = kernels.max_pool2d.vjp(x, **options)
+    np.testing.assert_array_equal(pullback(gy)[0], want.reshape(x.shape))
+    flipped = np.ascontiguousarray(gy[:, :, ::-1, ::-1])[:, :, ::-1, ::-1]  # rows that no vector reads
+    np.testing.assert_array_equal(pullback(flipped)[0], want.reshape(x.shape))
+
+
 def test_an_index_outside_the_plane_is_an_error():
     x = np.ones((1, 1, 2))
     for wrong in (-1, 4):
