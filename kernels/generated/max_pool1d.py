@@ -36,7 +36,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -403,7 +403,8 @@ def i_from_x_windows_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, 
                 n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -723,7 +724,8 @@ def y_from_x_windows_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2:
                 n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y[n,c,p0] += max[k0,x2] x[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1135,7 +1137,8 @@ def i_y_from_x_windows_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: in
                 n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer3, y: Real3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int,
         s0: int, tile: Tile) -> Task[...]:
     """i[n,c,p0] += argmax[k0,x2] x[n,c,x2] at d0*k0 + s0*p0 - a0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1323,7 +1326,8 @@ def y_at_from_x_over_p0(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: i
                     lanes.write_where(y_at.line((n, plane, p0), (0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p0, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p0, y_at_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer3, x: Real3, N: int, C: int, P0: int, K0: int, X2: int, a0: int, d0: int, s0: int,
         tile: Tile) -> Task[...]:
     """y_at[n,c,p0] += argmax[k0,x2] x[n,c,x2] at k0   { d0*k0 + s0*p0 - a0 = x2 }
@@ -1532,7 +1536,8 @@ def gx_from_gy_y_at_by_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int
                     to[at] += gy[n, c, p0]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gy_y_at(gx: Real3, gy: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2] += sum[p0,k0] gy[n,c,p0]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }
@@ -1632,7 +1637,7 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0), (0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p0, ty_from_tx_y_at_plain)
+@choice(ty_from_tx_y_at_over_p0, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def ty_from_tx_y_at(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int, P0: int, K0: int, X2: int, a0: int,
         d0: int, s0: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0] += sum[k0,x2] tx[n,c,x2]   { d0*k0 + s0*p0 - a0 = x2, k0 = y_at[n,c,p0] }

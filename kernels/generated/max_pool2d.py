@@ -37,7 +37,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -560,7 +560,8 @@ def i_from_x_windows_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, 
                     n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
     """i[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at z6*k0 + d1*k1 + z7*p0 + s1*p1 - z8
@@ -973,7 +974,8 @@ def y_from_x_windows_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0:
                     n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int, a0: int,
         a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y[n,c,p0,p1] += max[k0,k1,x2,x3] x[n,c,x2,x3]
@@ -1546,7 +1548,8 @@ def i_y_from_x_windows_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: in
                     n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer4, y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, z6: int, z7: int, z8: int,
         tile: Tile) -> Task[...]:
@@ -1781,7 +1784,8 @@ def y_at_from_x_over_p1(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: i
                     lanes.write_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p1, y_at_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer4, x: Real4, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int, X3: int,
         a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """y_at[n,c,p0,p1] += argmax[k0,k1,x2,x3] x[n,c,x2,x3] at K1*k0 + k1
@@ -2035,7 +2039,8 @@ def gx_from_gy_y_at_by_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int
                             to[at] += gy[n, c, p0, p1]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gy_y_at(gx: Real4, gy: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """gx[n,c,x2,x3] += sum[p0,p1,k0,k1] gy[n,c,p0,p1]
@@ -2152,7 +2157,7 @@ def ty_from_tx_y_at_over_p1(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1), (0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain)
+@choice(ty_from_tx_y_at_over_p1, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def ty_from_tx_y_at(ty: Real4, tx: Real4, y_at: Integer4, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
         X2: int, X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
     """ty[n,c,p0,p1] += sum[k0,k1,x2,x3] tx[n,c,x2,x3]

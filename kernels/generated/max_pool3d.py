@@ -38,7 +38,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(7, __name__)
+require_abi(8, __name__)
 
 
 @task
@@ -647,7 +647,8 @@ def i_from_x_windows_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, 
                         n += 1
 
 
-@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain)
+@choice(i_from_x_over_c, i_from_x_twos_x, i_from_x_tiles_x, i_from_x_windows_x, i_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def i_from_x(i: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, z10: int,
         z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -1116,7 +1117,8 @@ def y_from_x_windows_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2:
                         n += 1
 
 
-@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain)
+@choice(y_from_x_over_c, y_from_x_twos_x, y_from_x_tiles_x, y_from_x_windows_x, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X2: int,
         X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -1782,7 +1784,8 @@ def i_y_from_x_windows_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: in
                         n += 1
 
 
-@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain)
+@choice(i_y_from_x_over_c, i_y_from_x_twos_x, i_y_from_x_tiles_x, i_y_from_x_windows_x, i_y_from_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def i_y_from_x(i: Integer5, y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
         K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, z10: int, z11: int, z12: int, z13: int, z9: int, tile: Tile) -> Task[...]:
@@ -2085,7 +2088,8 @@ def y_at_from_x_over_p2(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: i
                         active)
 
 
-@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p2, y_at_from_x_plain)
+@choice(y_at_from_x_over_c, y_at_from_x_twos_x, y_at_from_x_over_p2, y_at_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_at_from_x(y_at: Integer5, x: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int, s2: int,
         tile: Tile) -> Task[...]:
@@ -2398,7 +2402,8 @@ def gx_from_gy_y_at_by_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int
                                     to[at] += gy[n, c, p0, p1, p2]
 
 
-@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain)
+@choice(gx_from_gy_y_at_twos_gy, gx_from_gy_y_at_planes_y_at, gx_from_gy_y_at_by_y_at, gx_from_gy_y_at_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def gx_from_gy_y_at(gx: Real5, gy: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
@@ -2530,7 +2535,7 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     lanes.write_where(ty.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain)
+@choice(ty_from_tx_y_at_over_p2, ty_from_tx_y_at_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def ty_from_tx_y_at(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int, P0: int, P1: int, P2: int, K0: int,
         K1: int, K2: int, X2: int, X3: int, X4: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int, tile: Tile) -> Task[...]:
