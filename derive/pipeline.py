@@ -12,11 +12,11 @@ from itertools import permutations
 
 import sympy as sp
 
+from derive.emit.beside import beside_offer
 from derive.emit.choice import Offer, choice_source
 from derive.emit.contraction import contraction_offer
 from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
-from derive.emit.planes import planes_offer
 from derive.emit.scatter import scatter_offer
 from derive.emit.twos import spread_offer
 from derive.emit.winograd import winograd_offer
@@ -234,7 +234,7 @@ class _Book:
         elif fast is not None:
             offers = [contraction_offer(nest, fast, title), lanes_offer(nest, ways, title)]
         elif (way := scattered(nest)) is not None:
-            offers = [planes_offer(nest, way, title), scatter_offer(nest, way, title)]
+            offers = [beside_offer(nest, way, title), scatter_offer(nest, way, title)]
         else:
             offers = [lanes_offer(nest, ways, title)]
         source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)

@@ -30,13 +30,13 @@ TOGETHER = 4  # planes: as many as have their addresses in registers
 THIN = 5  # elements for each point: where there are more, to clear and to copy them takes longer than to ask
 
 
-def planes_offer(nest: Nest, way: Scatter, name: str) -> Offer:
+def beside_offer(nest: Nest, way: Scatter, name: str) -> Offer:
     """Planes with margins as one way, where it is known how far places reach."""
-    writer = _PlanesWriter(nest, way)
+    writer = _BesideWriter(nest, way)
     return writer.offer(name) if writer.reaches() else NO_WAY
 
 
-class _PlanesWriter(_Writer):
+class _BesideWriter(_Writer):
     def __init__(self, nest: Nest, way: Scatter) -> None:
         super().__init__(nest, clears=True)
         self.way = way
