@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from derive.emit.lanes import LanesWriter
 
 
+MASKS = "16 * tile.steps"  # integers that tables of masks may take: half of the second cache
 MOST = "256 * tile.steps"  # scalars that a block's copies may take: 2^20, and fewer in the small tiles of exact runs
 
 
@@ -217,6 +218,53 @@ class FoldingInPlace(Folding):
 
     def few(self, columns: str) -> str:
         return self.writer.few_in_place(self.way, columns)
+
+
+@dataclass(frozen=True)
+class Planes(Sliding):
+    """Windows over whole planes, of several outputs at once."""
+
+    general = False
+
+    def before(self) -> list[str]:
+        self.writer.lies_in_planes(self.way)
+        return []
+
+    def room(self) -> str:
+        return self.writer.room_of_planes(self.way, self.title, self.writer.integers)
+
+    def table(self) -> str:
+        return self.writer.masks_of_planes(self.way)
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.over_planes(self.way, self.title, signature, rooms)
+
+    def tests(self) -> list[str]:
+        w, lane = self.writer, self.way.lane
+        table = f"{self.title}_table({w.room_arguments()})"
+        return [
+            *w.suits_planes(self.way),
+            f"{w.size(lane.tap)} <= {w.size(lane.place)}",
+            f"{table} <= {MASKS}",
+            f"{self.needs()} <= {MOST}",
+        ]
+
+    def shares_little(self, columns: Sequence[Index], steps: Sequence[Index]) -> list[str]:
+        """How many outputs suit it, the tests say."""
+        return []
+
+    def describe(self) -> str:
+        return f"{self.way.describe()}, whole planes"
+
+
+@dataclass(frozen=True)
+class FoldingPlanes(Planes):
+    """Windows over whole planes, whose places are summed over."""
+
+    way: Fold
+
+    def task(self, signature: Sequence[str], rooms: str) -> str:
+        return self.writer.fold_over_planes(self.way, self.title, signature, rooms)
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,18 @@ from derive.emit.fold import CHAIN
 from derive.emit.forms import (
     Folding,
     FoldingInPlace,
+    FoldingPlanes,
     Form,
     InPlace,
     OverLanes,
+    Planes,
     Separate,
     Sliding,
     Tiling,
     Twos,
 )
-from derive.emit.inplace import InPlaceWriter
 from derive.emit.kernel import _polynomial, counted, needed
+from derive.emit.planes import PlanesWriter
 from derive.emit.printing import UNARY
 from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
@@ -61,7 +63,7 @@ def lanes_offer(
     return LanesWriter(nest, ways).offer(name, few, steps)
 
 
-class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
+class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
     def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
         super().__init__(nest, clears=True)
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
@@ -100,6 +102,7 @@ class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
             return True
 
         for f in self.folds:
+            keep(FoldingPlanes(self, f"{name}_fold_{f.moving[0].tensor}_planes", f))
             for every in EVERY:
                 keep(FoldingInPlace(self, f"{name}_fold_{f.moving[0].tensor}{EVERY[every]}", f, every))
             keep(Folding(self, f"{name}_fold_{f.moving[0].tensor}", f))
@@ -120,6 +123,7 @@ class LanesWriter(TiledWriter, TwosWriter, InPlaceWriter):
         """The forms that windows may have; what suits fewer of them first."""
         of = s.moving[0].tensor
         if not self.unweighted(s):
+            yield Planes(self, f"{name}_slide_{of}_planes", s)
             for every in EVERY:
                 yield InPlace(self, f"{name}_slide_{of}{EVERY[every]}", s, every)
             yield Sliding(self, f"{name}_slide_{of}", s)

@@ -36,7 +36,7 @@ Goal = tuple[Any, ...]  # where, and what of it
 # functions of integers that runtime and modules share; those of the module itself that take nothing else are found
 PURE = frozenset((
     "min", "max", "range", "abs", "len", "int", "bool", "share", "ceil_div", "floor_div", "residue", "bounded", "chunk",
-    "divide", "spare", "work", "lines_for", "suits",
+    "divide", "spare", "work", "lines_for", "suits", "plane_masks",
 ))  # fmt: skip
 NUMBERS = frozenset(
     ("width", "lines", "channels", "taps", "rows", "steps", "depth", "pixels", "vectors")

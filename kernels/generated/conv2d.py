@@ -21,6 +21,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    add_lanes,
     bounded,
     ceil_div,
     choice,
@@ -30,14 +31,18 @@ from kernels.runtime import (
     copy_row,
     divide,
     fma,
+    fold_planes,
     kernel,
     lines_for,
+    mask_planes,
     one,
+    plane_masks,
     repeat_last,
     require_abi,
     residue,
     select,
     share,
+    slide_planes,
     spare,
     suits,
     task,
@@ -150,6 +155,58 @@ def y_from_w_x_winograd_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, 
             y_columns + column_from, y.stride(3), y.stride(4), P0, P1, images, column_to - column_from, channels,
             part * rows, min(all_rows, (part + more) * rows), rows, add != 0, scratch, lines)
         unit += more
+
+
+def y_from_w_x_fold_x_planes_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the sums."""
+    return bounded(bounded(bounded(bounded(O, N), P0), P1), tile.lanes.width + 1) + tile.lanes.width * tile.lanes.width
+
+
+def y_from_w_x_fold_x_planes_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return bounded(bounded(P0, P1), plane_masks(tile, bounded(K0, K1))) + bounded(bounded(bounded(2, N), P0), P1) + tile.lanes.width
+
+
+@task(scratch=y_from_w_x_fold_x_planes_room, integer_scratch=y_from_w_x_fold_x_planes_table)
+def y_from_w_x_fold_x_planes(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over k1, combined at the end, whole planes."""
+    mask_planes(tile, integer_scratch, P0, P1, -a0, s0, -a1, s1, K0, K1, X3, X4)
+    each = plane_masks(tile, K0 * K1)
+    steps = integer_scratch + P0 * P1 * each
+    count = 0
+    for n in range(N):
+        for p0 in range(P0):
+            for p1 in range(P1):
+                steps[2 * count] = n * x.stride(0) + (p0*s0 - a0) * x.stride(3) + p1*s1 - a1
+                steps[2 * count + 1] = (p0 * P1 + p1) * each
+                count += 1
+    lanes = tile.lanes
+    sums = count * O
+    found = scratch + sums * lanes.width
+    square = found + sums
+    first, last = share(G, task, tasks)
+    for item in range(first, last):
+        g = item
+        for tap in range(sums):
+            lanes.store(scratch + tap * lanes.width, lanes.zero())
+        for c in range(C):
+            fold_planes(tile, scratch, w.pointer(g, 0, c), w.stride(1), O, K0 * K1, x.pointer(0, g, c), steps,
+                count, integer_scratch)
+        add_lanes(tile, found, scratch, sums, square, steps + 2 * count)
+        to = found
+        for n in range(N):
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for o in range(O):
+                        result = to[0]
+                        to = to + 1
+                        if add != 0:
+                            result += y[n, g, o, p0, p1]
+                        y[n, g, o, p0, p1] = result
 
 
 def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
@@ -491,6 +548,55 @@ def y_from_w_x_over_g(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
             if add != 0:
                 total = total + lanes.read_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), active)
             lanes.write_where(y.line((n, g, o, p0, p1), (0, 1, 0, 0, 0)), total, active)
+
+
+def y_from_w_x_slide_x_planes_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the weights."""
+    return bounded(bounded(bounded(ceil_div(O, tile.vectors) * tile.vectors, C), K0), K1)
+
+
+def y_from_w_x_slide_x_planes_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return bounded(bounded(K0, K1), plane_masks(tile, bounded(P0, P1))) + bounded(bounded(bounded(2, C), K0), K1)
+
+
+@task(scratch=y_from_w_x_slide_x_planes_room, integer_scratch=y_from_w_x_slide_x_planes_table)
+def y_from_w_x_slide_x_planes(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of x slide, lanes over p1, rows over p0, whole planes."""
+    mask_planes(tile, integer_scratch, K0, K1, -a0, d0, -a1, d1, P0, P1, X3, X4)
+    each = plane_masks(tile, P0 * P1)
+    steps = integer_scratch + K0 * K1 * each
+    count = 0
+    for c in range(C):
+        for k0 in range(K0):
+            for k1 in range(K1):
+                steps[2 * count] = c * x.stride(2) + (k0*d0 - a0) * x.stride(3) + k1*d1 - a1
+                steps[2 * count + 1] = (k0 * K1 + k1) * each
+                count += 1
+    vectors = ceil_div(P0 * P1, tile.lanes.width)
+    parts = ceil_div(vectors, (8 * tile.pixels))
+    first, last = share(N * G * parts, task, tasks)
+    for item in range(first, last):
+        n = item // (G * parts)
+        g = item // parts % G
+        part = item % parts
+        if part == 0 or item == first:
+            to = scratch
+            for start in range(0, O, tile.vectors):
+                for c in range(C):
+                    for k0 in range(K0):
+                        for k1 in range(K1):
+                            for u in range(tile.vectors):
+                                o = min(start + u, O - 1)
+                                to[u] = w[g, o, c, k0, k1]
+                            to = to + tile.vectors
+        slide_planes(tile, y.pointer(n, g), y.stride(2), O, part * (8 * tile.pixels), min(vectors,
+            (part + 1) * (8 * tile.pixels)), P0 * P1, add != 0, x.pointer(n, g), steps, count, integer_scratch,
+            scratch)
 
 
 @task
@@ -911,20 +1017,23 @@ def y_from_w_x_in_blocks(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P
                     add != 0 or c_start > 0 or k0_start > 0, scratch, lines)
 
 
-@choice(y_from_w_x_winograd_x, y_from_w_x_fold_x_in_place_by_twos, y_from_w_x_fold_x_in_place, y_from_w_x_fold_x,
-    y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x_in_place_by_twos, y_from_w_x_slide_x_in_place,
-    y_from_w_x_slide_x, y_from_w_x_in_blocks, y_from_w_x_plain)
+@choice(y_from_w_x_winograd_x, y_from_w_x_fold_x_planes, y_from_w_x_fold_x_in_place_by_twos,
+    y_from_w_x_fold_x_in_place, y_from_w_x_fold_x, y_from_w_x_over_k1, y_from_w_x_over_g, y_from_w_x_slide_x_planes,
+    y_from_w_x_slide_x_in_place_by_twos, y_from_w_x_slide_x_in_place, y_from_w_x_slide_x, y_from_w_x_in_blocks,
+    y_from_w_x_plain)
 def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """y[n,g,o,p0,p1] += sum[c,k0,k1,x3,x4] w[g,o,c,k0,k1]*x[n,g,c,x3,x4]
     { d0*k0 + s0*p0 - a0 = x3, d1*k1 + s1*p1 - a1 = x4 }
 
     Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
+    or windows of x slide, lanes over k1, combined at the end, whole planes
     or windows of x slide, lanes over k1, combined at the end, in place, every second element
     or windows of x slide, lanes over k1, combined at the end, in place
     or windows of x slide, lanes over k1, combined at the end
     or lanes over k1, combined at the end
     or lanes over g where it is contiguous
+    or windows of x slide, lanes over p1, rows over p0, whole planes
     or windows of x slide, lanes over p1, rows over p0, in place, every second element
     or windows of x slide, lanes over p1, rows over p0, in place
     or windows of x slide, lanes over p1, rows over p0
@@ -943,6 +1052,23 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
             s1) <= 268435456
     ):
         return y_from_w_x_winograd_x
+    if (
+        d0 == 1
+        and d1 == 1
+        and x.stride(4) == 1
+        and x.stride(3) == K1
+        and w.stride(4) == 1
+        and w.stride(3) == K1
+        and tile.vectors < 2 * O <= tile.channels
+        and tile.pixels * tile.lanes.width <= bounded(K0, K1)
+        and bounded(bounded(N, G), O) >= tile.channels
+        and P1 <= K1
+        and y_from_w_x_fold_x_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 16 * tile.steps
+        and y_from_w_x_fold_x_planes_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
+    ):
+        return y_from_w_x_fold_x_planes
     if (
         (O <= 2 or (bounded(P0, P1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
         and P1 < K1
@@ -976,6 +1102,23 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         and x.stride(1) == 1
     ):
         return y_from_w_x_over_g
+    if (
+        s0 == 1
+        and s1 == 1
+        and x.stride(4) == 1
+        and x.stride(3) == P1
+        and y.stride(4) == 1
+        and y.stride(3) == P1
+        and tile.vectors < 2 * O <= tile.channels
+        and tile.pixels * tile.lanes.width <= bounded(P0, P1)
+        and bounded(bounded(bounded(N, G), O), C) >= tile.channels
+        and K1 <= P1
+        and y_from_w_x_slide_x_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 16 * tile.steps
+        and y_from_w_x_slide_x_planes_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
+    ):
+        return y_from_w_x_slide_x_planes
     if (
         (O <= 2 or (bounded(K0, K1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
         and (K1 <= P1 or tile.lanes.width <= P1)
@@ -1417,6 +1560,55 @@ def gx_from_gy_w_over_g(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, 
             lanes.write_where(gx.line((n, g, c, x3, x4), (0, 1, 0, 0, 0)), total, active)
 
 
+def gx_from_gy_w_slide_gy_planes_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the weights."""
+    return bounded(bounded(bounded(ceil_div(C, tile.vectors) * tile.vectors, O), K0), K1)
+
+
+def gx_from_gy_w_slide_gy_planes_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return bounded(bounded(K0, K1), plane_masks(tile, bounded(X3, X4))) + bounded(bounded(bounded(2, O), K0), K1)
+
+
+@task(scratch=gx_from_gy_w_slide_gy_planes_room, integer_scratch=gx_from_gy_w_slide_gy_planes_table)
+def gx_from_gy_w_slide_gy_planes(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of gy slide, lanes over x4, rows over x3, whole planes."""
+    mask_planes(tile, integer_scratch, K0, K1, a0, -d0, a1, -d1, X3, X4, P0, P1)
+    each = plane_masks(tile, X3 * X4)
+    steps = integer_scratch + K0 * K1 * each
+    count = 0
+    for o in range(O):
+        for k0 in range(K0):
+            for k1 in range(K1):
+                steps[2 * count] = o * gy.stride(2) + (-k0*d0 + a0) * gy.stride(3) + -k1*d1 + a1
+                steps[2 * count + 1] = (k0 * K1 + k1) * each
+                count += 1
+    vectors = ceil_div(X3 * X4, tile.lanes.width)
+    parts = ceil_div(vectors, (8 * tile.pixels))
+    first, last = share(N * G * parts, task, tasks)
+    for item in range(first, last):
+        n = item // (G * parts)
+        g = item // parts % G
+        part = item % parts
+        if part == 0 or item == first:
+            to = scratch
+            for start in range(0, C, tile.vectors):
+                for o in range(O):
+                    for k0 in range(K0):
+                        for k1 in range(K1):
+                            for u in range(tile.vectors):
+                                c = min(start + u, C - 1)
+                                to[u] = w[g, o, c, k0, k1]
+                            to = to + tile.vectors
+        slide_planes(tile, gx.pointer(n, g), gx.stride(2), C, part * (8 * tile.pixels), min(vectors,
+            (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, gy.pointer(n, g), steps, count, integer_scratch,
+            scratch)
+
+
 def gx_from_gy_w_slide_gy_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,
         K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Integers of one task: where each tap reads."""
@@ -1814,6 +2006,55 @@ def gx_from_gy_w_slide_gy(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int
                             if g == G:
                                 g = 0
                                 n += 1
+
+
+def gx_from_gy_w_slide_w_planes_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
+        X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Scalars of the weights."""
+    return bounded(bounded(bounded(ceil_div(N, tile.vectors) * tile.vectors, O), P0), P1)
+
+
+def gx_from_gy_w_slide_w_planes_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
+        K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
+    """Integers of one task: where each tap reads."""
+    return bounded(bounded(P0, P1), plane_masks(tile, bounded(X3, X4))) + bounded(bounded(bounded(2, O), P0), P1)
+
+
+@task(scratch=gx_from_gy_w_slide_w_planes_room, integer_scratch=gx_from_gy_w_slide_w_planes_table)
+def gx_from_gy_w_slide_w_planes(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int,
+        K0: int, K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int,
+        tile: Tile, scratch: Scratch, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Windows of w slide, lanes over x4, rows over x3, whole planes."""
+    mask_planes(tile, integer_scratch, P0, P1, a0, -s0, a1, -s1, X3, X4, K0, K1)
+    each = plane_masks(tile, X3 * X4)
+    steps = integer_scratch + P0 * P1 * each
+    count = 0
+    for o in range(O):
+        for p0 in range(P0):
+            for p1 in range(P1):
+                steps[2 * count] = o * w.stride(1) + (-p0*s0 + a0) * w.stride(3) + -p1*s1 + a1
+                steps[2 * count + 1] = (p0 * P1 + p1) * each
+                count += 1
+    vectors = ceil_div(X3 * X4, tile.lanes.width)
+    parts = ceil_div(vectors, (8 * tile.pixels))
+    first, last = share(G * C * parts, task, tasks)
+    for item in range(first, last):
+        g = item // (C * parts)
+        c = item // parts % C
+        part = item % parts
+        if part == 0 or item == first:
+            to = scratch
+            for start in range(0, N, tile.vectors):
+                for o in range(O):
+                    for p0 in range(P0):
+                        for p1 in range(P1):
+                            for u in range(tile.vectors):
+                                n = min(start + u, N - 1)
+                                to[u] = gy[n, g, o, p0, p1]
+                            to = to + tile.vectors
+        slide_planes(tile, gx.pointer(0, g, c), gx.stride(0), N, part * (8 * tile.pixels), min(vectors,
+            (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, w.pointer(g, 0, c), steps, count, integer_scratch,
+            scratch)
 
 
 def gx_from_gy_w_slide_w_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,
@@ -2383,10 +2624,10 @@ def gx_from_gy_w_in_blocks(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: in
                     scratch, lines)
 
 
-@choice(gx_from_gy_w_winograd_gy, gx_from_gy_w_winograd_w, gx_from_gy_w_over_g,
+@choice(gx_from_gy_w_winograd_gy, gx_from_gy_w_winograd_w, gx_from_gy_w_over_g, gx_from_gy_w_slide_gy_planes,
     gx_from_gy_w_slide_gy_in_place_by_twos, gx_from_gy_w_slide_gy_in_place, gx_from_gy_w_slide_gy,
-    gx_from_gy_w_slide_w_in_place_by_twos, gx_from_gy_w_slide_w_in_place, gx_from_gy_w_slide_w,
-    gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
+    gx_from_gy_w_slide_w_planes, gx_from_gy_w_slide_w_in_place_by_twos, gx_from_gy_w_slide_w_in_place,
+    gx_from_gy_w_slide_w, gx_from_gy_w_in_blocks, gx_from_gy_w_plain)
 def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, add: int, tile: Tile) -> Task[...]:
     """gx[n,g,c,x3,x4] += sum[o,p0,p1,k0,k1] gy[n,g,o,p0,p1]*w[g,o,c,k0,k1]
@@ -2395,9 +2636,11 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1
     or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1
     or lanes over g where it is contiguous
+    or windows of gy slide, lanes over x4, rows over x3, whole planes
     or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time
     or windows of gy slide, lanes over x4, rows over x3, in place
     or windows of gy slide, lanes over x4, rows over x3
+    or windows of w slide, lanes over x4, rows over x3, whole planes
     or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time
     or windows of w slide, lanes over x4, rows over x3, in place
     or windows of w slide, lanes over x4, rows over x3
@@ -2437,6 +2680,23 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_over_g
     if (
+        s0 == 1
+        and s1 == 1
+        and gy.stride(4) == 1
+        and gy.stride(3) == X4
+        and gx.stride(4) == 1
+        and gx.stride(3) == X4
+        and tile.vectors < 2 * C <= tile.channels
+        and tile.pixels * tile.lanes.width <= bounded(X3, X4)
+        and bounded(bounded(bounded(N, G), C), O) >= tile.channels
+        and K1 <= X4
+        and gx_from_gy_w_slide_gy_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 16 * tile.steps
+        and gx_from_gy_w_slide_gy_planes_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
+    ):
+        return gx_from_gy_w_slide_gy_planes
+    if (
         (C <= 2 or (bounded(K0, K1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
@@ -2463,6 +2723,23 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
             s1) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
+    if (
+        d0 == 1
+        and d1 == 1
+        and w.stride(4) == 1
+        and w.stride(3) == X4
+        and gx.stride(4) == 1
+        and gx.stride(3) == X4
+        and tile.vectors < 2 * N <= tile.channels
+        and tile.pixels * tile.lanes.width <= bounded(X3, X4)
+        and bounded(bounded(bounded(N, G), C), O) >= tile.channels
+        and P1 <= X4
+        and gx_from_gy_w_slide_w_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 16 * tile.steps
+        and gx_from_gy_w_slide_w_planes_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
+            s1) <= 256 * tile.steps
+    ):
+        return gx_from_gy_w_slide_w_planes
     if (
         (C <= 2 or (bounded(P0, P1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
         and (P1 <= X4 or tile.lanes.width <= X4)
@@ -2708,9 +2985,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, in place, every second element, or windows of x slide, lanes over k1, combined at the end, in place, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, in place, every second element, or windows of x slide, lanes over p1, rows over p0, in place, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
+        'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, whole planes, or windows of x slide, lanes over k1, combined at the end, in place, every second element, or windows of x slide, lanes over k1, combined at the end, in place, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, whole planes, or windows of x slide, lanes over p1, rows over p0, in place, every second element, or windows of x slide, lanes over p1, rows over p0, in place, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
         'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
-        'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of gy slide, lanes over x4, rows over x3, in place, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of w slide, lanes over x4, rows over x3, in place, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
+        'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, whole planes, or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of gy slide, lanes over x4, rows over x3, in place, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, whole planes, or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of w slide, lanes over x4, rows over x3, in place, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

@@ -21,6 +21,7 @@ from kernels.runtime.driver import get_num_threads, set_num_threads
 from kernels.runtime.execute import exact_tasks, execute, execute_exact
 from kernels.runtime.functions import finite, indicator, larger, relu, smaller, step
 from kernels.runtime.machine import machine_tile
+from kernels.runtime.planes import add_lanes, fold_planes, mask_planes, plane_masks, slide_planes
 from kernels.runtime.scalar import (
     NotRational,
     absolute,
@@ -160,6 +161,7 @@ __all__ = [
     "absolute",
     "acos",
     "acosh",
+    "add_lanes",
     "asin",
     "asinh",
     "atan",
@@ -187,6 +189,7 @@ __all__ = [
     "finite",
     "floor_div",
     "fma",
+    "fold_planes",
     "get_num_threads",
     "highest",
     "indicator",
@@ -197,11 +200,13 @@ __all__ = [
     "log1p",
     "lowest",
     "machine_tile",
+    "mask_planes",
     "maximum",
     "minimum",
     "numbers",
     "one",
     "pi",
+    "plane_masks",
     "power",
     "rational",
     "real",
@@ -216,6 +221,7 @@ __all__ = [
     "sign",
     "sin",
     "sinh",
+    "slide_planes",
     "smaller",
     "spare",
     "sqrt",

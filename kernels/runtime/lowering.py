@@ -948,6 +948,10 @@ attributes(
             returns(NOTHING, _pointer, _vector, INT),
             lambda b, l, p, v, n: masked_store(b, p, v, first_lanes(b, n, l), l.vector),
         ),
+        "load_where": (
+            returns(_vector, _pointer, _mask),
+            lambda b, l, p, mask: masked_load(b, p, mask, l.vector),
+        ),
         "load_every": (returns(_vector, _pointer, INT, INT), load_every),
         "store_every": (returns(NOTHING, _pointer, INT, _vector, INT), store_every),
         "load_apart": (
@@ -973,6 +977,10 @@ attributes(
         "long": (returns(_integers, _narrow), lambda b, l, v: b.sext(v, llvm_vector(_integers(l)))),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
+        "bits": (
+            returns(_mask, INT),
+            lambda b, l, i: b.bitcast(b.trunc(i, ir.IntType(l.width)), ir.VectorType(I1, l.width)),
+        ),
         "some": (returns(types.boolean, _mask), some),
         "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
         "read": (_read_rule, read_line),

@@ -397,6 +397,10 @@ class Lanes:
         for i in range(min(count, self.width)):
             p[i] = v.items[i]
 
+    def load_where(self, p: Pointer[Scalar], mask: Mask) -> Vector:
+        """The lanes of the mask from memory, the others zero."""
+        return Vector(tuple(p[i] if m else self.scalar(0) for i, m in enumerate(mask.items)))
+
     def load_every(self, p: Pointer[Scalar], step: int, count: int) -> Vector:
         """As load_first, the elements lying `step` apart (any integer)."""
         return Vector(tuple(p[i * step] if i < count else self.scalar(0) for i in range(self.width)))
@@ -513,6 +517,10 @@ class Lanes:
     def within(self, start: int, step: int, size: int) -> Mask:
         """Lane i where 0 <= start + i * step < size."""
         return Mask(tuple(0 <= start + i * step < size for i in range(self.width)))
+
+    def bits(self, bits: int) -> Mask:
+        """Lane i where bit i is set."""
+        return Mask(tuple(bits >> i & 1 > 0 for i in range(self.width)))
 
     def where(self, condition: bool) -> Mask:
         """All lanes or none."""

@@ -54,6 +54,7 @@ def results(dtype: str) -> dict[str, Any]:
         dilation=2,
         groups=5,
     )
+    both("groups", kernels.conv2d, whole(2, 24, 21, 13), whole(20, 6, 3, 3), padding=1, groups=4)
     both("sliding", kernels.conv1d, whole(3, 2, 200), whole(2, 1, 31), groups=2)
     both("maximum", kernels.max_pool2d, whole(2, 3, 33, 29), 3, stride=2, padding=1)
     both("side by side", kernels.max_pool2d, whole(2, 8, 14, 14), 2)

@@ -106,6 +106,14 @@ def partial(out: Real3, x: Real1, start: int, step: int, tile: Tile, task: int, 
 
 
 @task
+def masked(out: Real2, x: Real1, places: Integer1, tile: Tile, task: int, tasks: int) -> None:
+    """out[k]: the lanes of x whose bits places[k] has, zeros in others."""
+    lanes = tile.lanes
+    for k in range(2 * lanes.width):
+        lanes.store(out.pointer(k), lanes.load_where(x.pointer(), lanes.bits(places[k])))
+
+
+@task
 def integers(out: Real2, places: Integer2, x: Integer2, step: int, tile: Tile, task: int, tasks: int) -> None:
     """Integer lanes and the masks they make: each row of out is 1 where a mask holds, or integers as scalars."""
     lanes = tile.lanes

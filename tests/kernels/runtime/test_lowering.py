@@ -92,6 +92,17 @@ def test_partial_loads_and_stores(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_masks_from_bits(dtype: Any, width: int) -> None:
+    """Each bit alone, all others, none and all; bits beyond the lanes are nobody's."""
+    x = np.arange(1, width + 1).astype(dtype)
+    bits = np.array([1 << k for k in range(width)] + [-1 - (1 << k) for k in range(width)])
+    compiled, meant = both(p.masked, dtype, width, np.full((2 * width, width), -5, dtype), x, bits)
+    same(compiled, meant)
+    np.testing.assert_array_equal(meant[:width], np.diag(x))
+    np.testing.assert_array_equal(meant[width:], x - np.diag(x))
+
+
+@EVERY
 def test_integer_lanes(dtype: Any, width: int) -> None:
     rng = np.random.default_rng(width)
     x = rng.integers(-4, 5, (2, width))
