@@ -42,26 +42,20 @@ class FoldWriter(SlideWriter):
         self.axes = {a: self.axis(a, "") for a in s.axes}
         self.extents_of_fold()
         self.taps()
-        self.outer_items(s)
-        depth = self.depth
-        self.put("for tap in range(2 * count):", True)
-        self.put("lanes.store(sums + tap * lanes.width, lanes.zero())")
-        self.depth = depth
-        self.put("chain = 0")
-        self.blocks_of_places()
-        self.depth = depth
-        self.combined()
+        with self.each_item(self.outer_digits(s)):
+            depth = self.depth
+            self.put("for tap in range(2 * count):", True)
+            self.put("lanes.store(sums + tap * lanes.width, lanes.zero())")
+            self.depth = depth
+            self.put("chain = 0")
+            self.blocks_of_places()
+            self.depth = depth
+            self.combined()
         return self.as_task(title, signature, s.describe(), rooms)
 
-    def outer_items(self, s: Fold) -> None:
-        """A loop over the free indices on no axis, shared among tasks."""
-        self.put(f"first, last = share({self.product([*map(self.size, s.outer)])}, task, tasks)")
-        self.put("for item in range(first, last):", True)
-        for k, i in enumerate(s.outer):
-            below = self.product([self.size(j) for j in s.outer[k + 1 :]])
-            below = f"({below})" if " " in below else below
-            text = "item" + (f" // {below}" if below != "1" else "") + (f" % {self.size(i)}" if k else "")
-            self.put(f"{self.names[i]} = {text}")
+    def outer_digits(self, s: Fold) -> list[tuple[str, str]]:
+        """The free indices on no axis."""
+        return [(self.names[i], self.size(i)) for i in s.outer]
 
     def operands_of_fold(self, s: Fold) -> dict[Access, sp.Dummy]:
         """A mark for what is read at the places, and `self.mark` for what moves."""

@@ -298,11 +298,12 @@ class InPlaceWriter(FoldWriter):
         assert s.row is not None
         self.axes = {a: self.axis(a, "") for a in s.axes}
         self.patches(s.row, s.lane)
-        self.outer_items(s)
-        for a in s.others:
-            self.put(f"for {self.own('tap', a.tap)} in range({self.axes[a].taps}):", True)
-        down, over = self.window()
-        self.summed_over_places(down, over)
+        self.put("found = scratch + tile.taps * tile.taps * lanes.width")
+        with self.each_item(self.outer_digits(s)):
+            for a in s.others:
+                self.put(f"for {self.own('tap', a.tap)} in range({self.axes[a].taps}):", True)
+            down, over = self.window()
+            self.summed_over_places(down, over)
         return self.as_task(title, signature, f"{s.describe()}, in place", rooms)
 
     def summed_over_places(self, down: str, over: str) -> None:
@@ -311,12 +312,9 @@ class InPlaceWriter(FoldWriter):
         assert isinstance(s, Fold)
         assert s.row is not None
         self.put("patch = tile.patch()")
-        self.put("held = scratch")
         with self.each_tap():
             self.put("patch[below, beside] = lanes.zero()")
-            self.put("lanes.store(held, lanes.zero())")
-            self.put("held = held + lanes.width")
-        self.put("chain = 0")
+        self.put("chain, cuts = 0, 0")
         for i in s.looped:
             self.put(f"for {self.names[i]} in range({self.size(i)}):", True)
         for a in s.others:
@@ -326,55 +324,67 @@ class InPlaceWriter(FoldWriter):
         self.put(f"rows = min(tile.lines, {self.size(s.row.place)} - row)")
         self.put(f"for at in range(0, {self.size(s.lane.place)}, lanes.width):", True)
         self.put(f"count = {self.size(s.lane.place)} - at")
-        self.put("lines = tile.column()")
-        inner = self.depth
-        self.put("if rows == tile.lines and count >= lanes.width:", True)
-        self.places_read(False)
-        self.depth = inner
-        self.put("else:", True)
-        self.places_read(True)
-        self.depth = inner
+        self.places_read()
         at = self.over_plane(self.started(s.row, "row"), self.started(s.lane, "at"), down, over)
         self.put(f"tile.{self.called('fold')}(patch, lines, rows, count, {at})")
         self.put("chain += tile.lines")
         self.put(f"if chain >= {CHAIN}:", True)
         self.put("chain = 0")
-        self.put("held = scratch")
-        with self.each_tap():
-            self.put("lanes.store(held, lanes.load(held) + patch[below, beside])")
-            self.put("patch[below, beside] = lanes.zero()")
-            self.put("held = held + lanes.width")
-        self.depth = depth
-        self.put("held = scratch")
-        with self.each_tap():
-            self.put("if below < down and beside < over:", True)
-            for i, text in self.taps_at(f"{down} + below", f"{over} + beside").items():
-                self.put(f"{self.names[i]} = {text}")
-            self.put("result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))")
-            self.scaled(self.factor)
-            self.finish(self.at(self.eq.target), "result")
+        with self.each_tap_held():
+            self.put("if cuts != 0:", True)
+            self.put("patch[below, beside] = patch[below, beside] + lanes.load(held)")
             self.depth -= 1
+            self.put("lanes.store(held, patch[below, beside])")
+            self.put("patch[below, beside] = lanes.zero()")
+        self.put("cuts = 1")
+        self.depth = depth
+        self.put("if cuts != 0:", True)
+        with self.each_tap_held():
+            self.put("patch[below, beside] = patch[below, beside] + lanes.load(held)")
+        self.depth = depth
+        self.put("tile.store_sums(found, patch)")
+        self.put("for below in range(down):", True)
+        self.put("for beside in range(over):", True)
+        for i, text in self.taps_at(f"{down} + below", f"{over} + beside").items():
+            self.put(f"{self.names[i]} = {text}")
+        self.put("result = found[below * tile.taps + beside]")
+        self.scaled(self.factor)
+        self.finish(self.at(self.eq.target), "result")
+        self.depth = depth
+
+    @contextmanager
+    def each_tap_held(self) -> Iterator[None]:
+        """Loops over the places of a patch, and where in scratch each holds what its sum was before."""
+        self.put("held = scratch")
+        with self.each_tap():
+            yield
             self.put("held = held + lanes.width")
 
-    def places_read(self, partial: bool) -> None:
+    def places_read(self) -> None:
         """What stands at the places of a few rows, one vector of each."""
-        s = self.s
+        s, depth = self.s, self.depth
         assert isinstance(s, Fold)
         assert s.row is not None
-        if partial:
-            self.put("active = lanes.first(count)")
-        self.put("for u in range(tile.lines):", True)
-        row = self.names[s.row.place]
-        self.put(f"{row} = {f'min(row + u, {self.size(s.row.place)} - 1)' if partial else 'row + u'}")
+        self.put(f"{self.names[s.row.place]} = row")
         self.put(f"{self.names[s.lane.place]} = at")
+        bare = self.coefficient() in self.marks.values()
+        columns = {r: "lines" if bare else self.names[mark] for r, mark in self.marks.items()}
+        for r, column in columns.items():
+            lines = self.lines_of(r, {s.lane.place: "1"}, {s.row.place: "1"})
+            self.put(f"{column} = tile.read_where({lines}, rows, lanes.first(count))")
+        if bare:
+            return
+        self.put("lines = tile.column()")
+        self.put("for u in range(tile.lines):", True)
         for r, mark in self.marks.items():
-            self.names[mark] = self.read(r, "active" if partial else "")
+            self.names[mark] = f"{columns[r]}[0, u]"
             self.b.vectors.add(mark)
         self.put(f"lines[0, u] = {self.vector(self.coefficient())}")
+        self.depth = depth
 
     def room_of_fold_in_place(self, name: str, integers: Sequence[sp.Symbol]) -> str:
-        """A function of the integers: scalars of the sums that a patch's are added to."""
-        lines = ["    return tile.taps * tile.taps * tile.lanes.width"]
+        """A function of the integers: scalars of the sums that a patch's are added to, and of what they come to."""
+        lines = ["    return tile.taps * tile.taps * (tile.lanes.width + 1)"]
         return self.room_of(f"{name}_room", integers, "Scalars that the sums of a patch are added to.", lines)
 
     # --- when it is taken --------------------------------------------------------------------------

@@ -23,7 +23,7 @@ RUNTIME = frozenset({
 OWN = frozenset({
     "active", "add", "all_planes", "all_rows", "apart", "area", "at", "at_line", "at_sum", "before",
     "begin", "best", "best_at", "better", "beside", "below", "beyond", "block", "blocks", "bottom", "cells", "chain",
-    "channels", "chosen", "classes", "column", "column_from", "column_to", "columns", "count", "deep",
+    "channels", "chosen", "classes", "column", "column_from", "column_to", "columns", "count", "cuts", "deep",
     "distance", "down", "each", "edge", "end", "ends", "filled", "finish", "first", "first_at", "fit", "flow", "flows",
     "former", "former_at", "found", "goes_on", "group", "groups", "height", "held", "here", "here_at",
     "images", "inside", "integer_scratch", "item", "joined", "joined_at", "joins", "kept", "key", "known",

@@ -15,8 +15,7 @@ each vector that a tap reads. The lanes of each sum are added at the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 
 import sympy as sp
 
@@ -42,8 +41,8 @@ class PlanesWriter(InPlaceWriter):
         places = self.places_of(s)
         self.put(f"vectors = ceil_div({places}, tile.lanes.width)")
         self.put(f"parts = ceil_div(vectors, {PART})")
-        with self.each_of([i for i in s.outer if i != o], "parts"):
-            self.put("part = item % parts")
+        outer = [(self.names[i], self.size(i)) for i in s.outer if i != o]
+        with self.each_item([*outer, ("part", "parts")]):
             self.put("if part == 0 or item == first:", True)
             self.pack(s, o)
             self.depth -= 1
@@ -81,7 +80,7 @@ class PlanesWriter(InPlaceWriter):
         self.put(f"sums = count * {self.size(o)}")
         self.put("found = scratch + sums * lanes.width")
         self.put("square = found + sums")
-        with self.each_of([i for i in s.outer if i != o and i not in inner]):
+        with self.each_item([(self.names[i], self.size(i)) for i in s.outer if i != o and i not in inner]):
             depth = self.depth
             self.put("for tap in range(sums):", True)
             self.put("lanes.store(scratch + tap * lanes.width, lanes.zero())")
@@ -186,20 +185,6 @@ class PlanesWriter(InPlaceWriter):
         """Loops over what has taps of its own, and the taps of a window."""
         for i in (*inner, *(a.tap for a in s.axes)):
             self.put(f"for {self.names[i]} in range({self.size(i)}):", True)
-
-    @contextmanager
-    def each_of(self, indices: Sequence[Index], *parts: str) -> Iterator[None]:
-        """A loop over some indices, and parts of what is at each, shared among tasks."""
-        depth, sizes = self.depth, [*map(self.size, indices), *parts]
-        self.put(f"first, last = share({self.product(sizes)}, task, tasks)")
-        self.put("for item in range(first, last):", True)
-        for k, i in enumerate(indices):
-            below = self.product(sizes[k + 1 :])
-            below = f"({below})" if " " in below else below
-            text = "item" + (f" // {below}" if below != "1" else "") + (f" % {sizes[k]}" if k else "")
-            self.put(f"{self.names[i]} = {text}")
-        yield
-        self.depth = depth
 
     # --- how much room it takes --------------------------------------------------------------------
 

@@ -312,7 +312,7 @@ class SlideWriter(VectorWriter):
 
     @contextmanager
     def items(self) -> Iterator[None]:
-        """A loop over blocks, shared among tasks; counters go on as the digits of a number do."""
+        """A loop over blocks, shared among tasks."""
         s = self.s
         digits: list[tuple[str, str]] = []
         for i in self.eq.free:
@@ -327,6 +327,12 @@ class SlideWriter(VectorWriter):
                 classed = other is not None and other.classes
                 name = f"{self.own('at', i)}" if classed else self.names[i]
                 digits.append((name, self.axes[other].members if other is not None else self.size(i)))
+        with self.each_item(digits):
+            yield
+
+    @contextmanager
+    def each_item(self, digits: Sequence[tuple[str, str]]) -> Iterator[None]:
+        """A loop over all values of some counters, each with its size, shared among tasks; they go on as digits do."""
         self.put(f"first, last = share({self.product([d for _, d in digits])}, task, tasks)")
         self.put("if first < last:", True)
         for k, (name, size) in enumerate(digits):
@@ -634,15 +640,18 @@ class SlideWriter(VectorWriter):
 
     def target_lines(self, moves: dict[Index, str], apart: dict[Index, str]) -> str:
         """Lines of the target, from the place at hand on."""
-        free = self.eq.free
-        comma = "," * (len(free) == 1)
+        return self.lines_of(self.eq.target, moves, apart)
+
+    def lines_of(self, r: Access, moves: dict[Index, str], apart: dict[Index, str]) -> str:
+        """Lines of what is accessed, from the place at hand on."""
+        comma = "," * (len(r.indices) == 1)
         parts = [
-            [self.names[i] for i in free],
-            [moves.get(i, "0") for i in free],
-            [apart.get(i, "0") for i in free],
+            [self.names[i] for i in r.indices],
+            [moves.get(i, "0") for i in r.indices],
+            [apart.get(i, "0") for i in r.indices],
         ]
         texts = [f"({', '.join(p)}{comma})" for p in parts]
-        return f"{self.names[self.eq.target]}.lines({', '.join(texts)})"
+        return f"{self.names[r]}.lines({', '.join(texts)})"
 
     def weave(self, phases: dict[Axis, str]) -> None:
         """The lines of all classes of lanes, in turn, to the target."""

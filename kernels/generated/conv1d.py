@@ -105,62 +105,71 @@ def y_from_w_x_fold_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: 
         count += 1
     sums = scratch + d0 * area
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for c in range(C):
-            for start in range(0, K0, stretch):
-                end = min(K0, start + stretch)
-                to = scratch
-                low = low_p0 + start * d0
-                copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0), 0, 0, 1, 1, x.stride(3), d0, low, span, X3)
-                to = to + d0 * area
-                for at in range(start, end, tile.lines * lanes.width):
-                    here = scratch + (at - start)
-                    if at + tile.lines * lanes.width <= end:
-                        w_lines = tile.column()
-                        for u in range(tile.lines):
-                            k0 = at + u * lanes.width
-                            w_lines[0, u] = lanes.read(w.line((g, o, c, k0), (0, 0, 0, 1)))
-                        for tap in range(count):
-                            x_lines = tile.load_column(here + steps[tap], apart)
-                            total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for c in range(C):
+                for start in range(0, K0, stretch):
+                    end = min(K0, start + stretch)
+                    to = scratch
+                    low = low_p0 + start * d0
+                    copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0), 0, 0, 1, 1, x.stride(3), d0, low, span,
+                        X3)
+                    to = to + d0 * area
+                    for at in range(start, end, tile.lines * lanes.width):
+                        here = scratch + (at - start)
+                        if at + tile.lines * lanes.width <= end:
+                            w_lines = tile.column()
                             for u in range(tile.lines):
-                                total = fma(w_lines[0, u], x_lines[0, u], total)
-                            lanes.store(sums + tap * lanes.width, total)
-                    else:
-                        w_lines = tile.column()
-                        for u in range(tile.lines):
-                            k0 = at + u * lanes.width
-                            active = lanes.first(end - k0)
-                            w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0), (0, 0, 0, 1)), active)
-                        for tap in range(count):
-                            x_lines = tile.load_column(here + steps[tap], apart)
-                            total = lanes.load(sums + tap * lanes.width)
+                                k0 = at + u * lanes.width
+                                w_lines[0, u] = lanes.read(w.line((g, o, c, k0), (0, 0, 0, 1)))
+                            for tap in range(count):
+                                x_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    total = fma(w_lines[0, u], x_lines[0, u], total)
+                                lanes.store(sums + tap * lanes.width, total)
+                        else:
+                            w_lines = tile.column()
                             for u in range(tile.lines):
-                                if at + u * lanes.width < end:
-                                    active = lanes.first(end - at - u * lanes.width)
-                                    total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                            lanes.store(sums + tap * lanes.width, total)
-                chain += ceil_div(end - start, lanes.width)
-                if chain >= 64:
-                    chain = 0
-                    for tap in range(count):
-                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                        lanes.store(more, lanes.load(more) + lanes.load(held))
-                        lanes.store(held, lanes.zero())
-        at_sum = sums
-        for p0 in range(P0):
-            more = at_sum + count * lanes.width
-            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-            if add != 0:
-                result += y[n, g, o, p0]
-            y[n, g, o, p0] = result
-            at_sum = at_sum + lanes.width
+                                k0 = at + u * lanes.width
+                                active = lanes.first(end - k0)
+                                w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0), (0, 0, 0, 1)), active)
+                            for tap in range(count):
+                                x_lines = tile.load_column(here + steps[tap], apart)
+                                total = lanes.load(sums + tap * lanes.width)
+                                for u in range(tile.lines):
+                                    if at + u * lanes.width < end:
+                                        active = lanes.first(end - at - u * lanes.width)
+                                        total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                lanes.store(sums + tap * lanes.width, total)
+                    chain += ceil_div(end - start, lanes.width)
+                    if chain >= 64:
+                        chain = 0
+                        for tap in range(count):
+                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                            lanes.store(more, lanes.load(more) + lanes.load(held))
+                            lanes.store(held, lanes.zero())
+            at_sum = sums
+            for p0 in range(P0):
+                more = at_sum + count * lanes.width
+                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                if add != 0:
+                    result += y[n, g, o, p0]
+                y[n, g, o, p0] = result
+                at_sum = at_sum + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 @task

@@ -189,30 +189,32 @@ def y_from_w_x_fold_x_planes(y: Real5, w: Real5, x: Real5, N: int, G: int, O: in
     found = scratch + sums * lanes.width
     square = found + sums
     first, last = share(G, task, tasks)
-    for item in range(first, last):
-        g = item
-        for tap in range(sums):
-            lanes.store(scratch + tap * lanes.width, lanes.zero())
-        for c in range(C):
-            fold_planes(tile, scratch, w.pointer(g, 0, c), w.stride(1), O, K0 * K1, x.pointer(0, g, c), steps,
-                count, integer_scratch)
-        add_lanes(tile, found, scratch, sums, square, steps + 2 * count)
-        to = found
-        for n in range(N):
-            for p0 in range(P0):
-                for p1 in range(P1):
-                    for o in range(O):
-                        result = to[0]
-                        to = to + 1
-                        if add != 0:
-                            result += y[n, g, o, p0, p1]
-                        y[n, g, o, p0, p1] = result
+    if first < last:
+        g = first
+        for item in range(first, last):
+            for tap in range(sums):
+                lanes.store(scratch + tap * lanes.width, lanes.zero())
+            for c in range(C):
+                fold_planes(tile, scratch, w.pointer(g, 0, c), w.stride(1), O, K0 * K1, x.pointer(0, g, c), steps,
+                    count, integer_scratch)
+            add_lanes(tile, found, scratch, sums, square, steps + 2 * count)
+            to = found
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        for o in range(O):
+                            result = to[0]
+                            to = to + 1
+                            if add != 0:
+                                result += y[n, g, o, p0, p1]
+                            y[n, g, o, p0, p1] = result
+            g += 1
 
 
 def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int,
         K1: int, X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
@@ -225,69 +227,73 @@ def y_from_w_x_fold_x_in_place_by_twos(y: Real5, w: Real5, x: Real5, N: int, G: 
     low_p1 = -a1
     most_p0 = tile.taps if d0 == s0 * 2 else 1
     most_p1 = tile.taps if s1 == 1 else 1
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(0, P0, most_p0):
-            down = min(most_p0, P0 - tap_p0)
-            for tap_p1 in range(0, P1, most_p1):
-                over = min(most_p1, P1 - tap_p1)
-                patch = tile.patch()
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        patch[below, beside] = lanes.zero()
-                        lanes.store(held, lanes.zero())
-                        held = held + lanes.width
-                chain = 0
-                for c in range(C):
-                    plane = x.pointer(n, g, c)
-                    for row in range(0, K0, tile.lines):
-                        rows = min(tile.lines, K0 - row)
-                        for at in range(0, K1, lanes.width):
-                            count = K1 - at
-                            lines = tile.column()
-                            if rows == tile.lines and count >= lanes.width:
-                                for u in range(tile.lines):
-                                    k0 = row + u
-                                    k1 = at
-                                    lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
-                            else:
-                                active = lanes.first(count)
-                                for u in range(tile.lines):
-                                    k0 = min(row + u, K0 - 1)
-                                    k1 = at
-                                    lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
-                            tile.fold_twos(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
-                                low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
-                            chain += tile.lines
-                            if chain >= 64:
-                                chain = 0
-                                held = scratch
-                                for below in range(tile.taps):
-                                    for beside in range(tile.taps):
-                                        lanes.store(held, lanes.load(held) + patch[below, beside])
-                                        patch[below, beside] = lanes.zero()
-                                        held = held + lanes.width
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(0, P0, most_p0):
+                down = min(most_p0, P0 - tap_p0)
+                for tap_p1 in range(0, P1, most_p1):
+                    over = min(most_p1, P1 - tap_p1)
+                    patch = tile.patch()
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                    chain, cuts = 0, 0
+                    for c in range(C):
+                        plane = x.pointer(n, g, c)
+                        for row in range(0, K0, tile.lines):
+                            rows = min(tile.lines, K0 - row)
+                            for at in range(0, K1, lanes.width):
+                                count = K1 - at
+                                k0 = row
+                                k1 = at
+                                lines = tile.read_where(w.lines((g, o, c, k0, k1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                tile.fold_twos(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
+                                    low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
+                                chain += tile.lines
+                                if chain >= 64:
+                                    chain = 0
+                                    held = scratch
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            if cuts != 0:
+                                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                            lanes.store(held, patch[below, beside])
+                                            patch[below, beside] = lanes.zero()
+                                            held = held + lanes.width
+                                    cuts = 1
+                    if cuts != 0:
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                held = held + lanes.width
+                    tile.store_sums(found, patch)
+                    for below in range(down):
+                        for beside in range(over):
                             p0 = tap_p0 + below
                             p1 = tap_p1 + beside
-                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            result = found[below * tile.taps + beside]
                             if add != 0:
                                 result += y[n, g, o, p0, p1]
                             y[n, g, o, p0, p1] = result
-                        held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int,
         X3: int, X4: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_room)
@@ -300,63 +306,67 @@ def y_from_w_x_fold_x_in_place(y: Real5, w: Real5, x: Real5, N: int, G: int, O: 
     low_p1 = -a1
     most_p0 = tile.taps if d0 == s0 else 1
     most_p1 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(0, P0, most_p0):
-            down = min(most_p0, P0 - tap_p0)
-            for tap_p1 in range(0, P1, most_p1):
-                over = min(most_p1, P1 - tap_p1)
-                patch = tile.patch()
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        patch[below, beside] = lanes.zero()
-                        lanes.store(held, lanes.zero())
-                        held = held + lanes.width
-                chain = 0
-                for c in range(C):
-                    plane = x.pointer(n, g, c)
-                    for row in range(0, K0, tile.lines):
-                        rows = min(tile.lines, K0 - row)
-                        for at in range(0, K1, lanes.width):
-                            count = K1 - at
-                            lines = tile.column()
-                            if rows == tile.lines and count >= lanes.width:
-                                for u in range(tile.lines):
-                                    k0 = row + u
-                                    k1 = at
-                                    lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
-                            else:
-                                active = lanes.first(count)
-                                for u in range(tile.lines):
-                                    k0 = min(row + u, K0 - 1)
-                                    k1 = at
-                                    lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
-                            tile.fold(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
-                                low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
-                            chain += tile.lines
-                            if chain >= 64:
-                                chain = 0
-                                held = scratch
-                                for below in range(tile.taps):
-                                    for beside in range(tile.taps):
-                                        lanes.store(held, lanes.load(held) + patch[below, beside])
-                                        patch[below, beside] = lanes.zero()
-                                        held = held + lanes.width
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(0, P0, most_p0):
+                down = min(most_p0, P0 - tap_p0)
+                for tap_p1 in range(0, P1, most_p1):
+                    over = min(most_p1, P1 - tap_p1)
+                    patch = tile.patch()
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                    chain, cuts = 0, 0
+                    for c in range(C):
+                        plane = x.pointer(n, g, c)
+                        for row in range(0, K0, tile.lines):
+                            rows = min(tile.lines, K0 - row)
+                            for at in range(0, K1, lanes.width):
+                                count = K1 - at
+                                k0 = row
+                                k1 = at
+                                lines = tile.read_where(w.lines((g, o, c, k0, k1), (0, 0, 0, 0, 1), (0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                tile.fold(patch, lines, rows, count, down, over, plane, x.stride(3), X3, X4,
+                                    low_p0 + row * d0 + tap_p0 * s0, d0, s0, low_p1 + at * d1 + tap_p1 * s1, s1)
+                                chain += tile.lines
+                                if chain >= 64:
+                                    chain = 0
+                                    held = scratch
+                                    for below in range(tile.taps):
+                                        for beside in range(tile.taps):
+                                            if cuts != 0:
+                                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                            lanes.store(held, patch[below, beside])
+                                            patch[below, beside] = lanes.zero()
+                                            held = held + lanes.width
+                                    cuts = 1
+                    if cuts != 0:
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                held = held + lanes.width
+                    tile.store_sums(found, patch)
+                    for below in range(down):
+                        for beside in range(over):
                             p0 = tap_p0 + below
                             p1 = tap_p1 + beside
-                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            result = found[below * tile.taps + beside]
                             if add != 0:
                                 result += y[n, g, o, p0, p1]
                             y[n, g, o, p0, p1] = result
-                        held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int, K0: int, K1: int, X3: int,
@@ -399,71 +409,79 @@ def y_from_w_x_fold_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: 
             count += 1
     sums = scratch + d1 * area
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for c in range(C):
-            for top in range(0, K0, deep):
-                bottom = min(K0, top + deep)
-                from_x3 = low_p0 + top * d0
-                for start in range(0, K1, stretch):
-                    end = min(K1, start + stretch)
-                    to = scratch
-                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d0 + more_lines
-                    low = low_p1 + start * d1
-                    copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0, 0), x.stride(3), from_x3, needed, X3,
-                        x.stride(4), d1, low, span, X4)
-                    to = to + d1 * area
-                    for row in range(top, bottom, tile.lines):
-                        rows = min(tile.lines, bottom - row)
-                        for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - top) * apart
-                            if rows == tile.lines and at + lanes.width <= end:
-                                w_lines = tile.column()
-                                for u in range(tile.lines):
-                                    k0 = row + u
-                                    k1 = at
-                                    w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
-                                for tap in range(count):
-                                    x_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for c in range(C):
+                for top in range(0, K0, deep):
+                    bottom = min(K0, top + deep)
+                    from_x3 = low_p0 + top * d0
+                    for start in range(0, K1, stretch):
+                        end = min(K1, start + stretch)
+                        to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d0 + more_lines
+                        low = low_p1 + start * d1
+                        copy_lines(tile, to, pitch, area, x.pointer(n, g, c, 0, 0), x.stride(3), from_x3, needed,
+                            X3, x.stride(4), d1, low, span, X4)
+                        to = to + d1 * area
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for at in range(start, end, lanes.width):
+                                here = scratch + (at - start) + (row - top) * apart
+                                if rows == tile.lines and at + lanes.width <= end:
+                                    w_lines = tile.column()
                                     for u in range(tile.lines):
-                                        total = fma(w_lines[0, u], x_lines[0, u], total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                            else:
-                                active = lanes.first(end - at)
-                                w_lines = tile.column()
-                                for u in range(tile.lines):
-                                    k0 = min(row + u, K0 - 1)
-                                    k1 = at
-                                    w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
-                                for tap in range(count):
-                                    x_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+                                        k0 = row + u
+                                        k1 = at
+                                        w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)))
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            total = fma(w_lines[0, u], x_lines[0, u], total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                                else:
+                                    active = lanes.first(end - at)
+                                    w_lines = tile.column()
                                     for u in range(tile.lines):
-                                        if u < rows:
-                                            total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                        chain += ceil_div(end - start, lanes.width) * tile.lines
-                        if chain >= 64:
-                            chain = 0
-                            for tap in range(count):
-                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                                lanes.store(more, lanes.load(more) + lanes.load(held))
-                                lanes.store(held, lanes.zero())
-        at_sum = sums
-        for p0 in range(P0):
-            for p1 in range(P1):
-                more = at_sum + count * lanes.width
-                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                if add != 0:
-                    result += y[n, g, o, p0, p1]
-                y[n, g, o, p0, p1] = result
-                at_sum = at_sum + lanes.width
+                                        k0 = min(row + u, K0 - 1)
+                                        k1 = at
+                                        w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            if u < rows:
+                                                total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                            chain += ceil_div(end - start, lanes.width) * tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                for tap in range(count):
+                                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                                    lanes.store(held, lanes.zero())
+            at_sum = sums
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += y[n, g, o, p0, p1]
+                    y[n, g, o, p0, p1] = result
+                    at_sum = at_sum + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 @task
@@ -580,23 +598,31 @@ def y_from_w_x_slide_x_planes(y: Real5, w: Real5, x: Real5, N: int, G: int, O: i
     vectors = ceil_div(P0 * P1, tile.lanes.width)
     parts = ceil_div(vectors, (8 * tile.pixels))
     first, last = share(N * G * parts, task, tasks)
-    for item in range(first, last):
-        n = item // (G * parts)
-        g = item // parts % G
-        part = item % parts
-        if part == 0 or item == first:
-            to = scratch
-            for start in range(0, O, tile.vectors):
-                for c in range(C):
-                    for k0 in range(K0):
-                        for k1 in range(K1):
-                            for u in range(tile.vectors):
-                                o = min(start + u, O - 1)
-                                to[u] = w[g, o, c, k0, k1]
-                            to = to + tile.vectors
-        slide_planes(tile, y.pointer(n, g), y.stride(2), O, part * (8 * tile.pixels), min(vectors,
-            (part + 1) * (8 * tile.pixels)), P0 * P1, add != 0, x.pointer(n, g), steps, count, integer_scratch,
-            scratch)
+    if first < last:
+        n = first // (G * parts)
+        g = first // parts % G
+        part = first % parts
+        for item in range(first, last):
+            if part == 0 or item == first:
+                to = scratch
+                for start in range(0, O, tile.vectors):
+                    for c in range(C):
+                        for k0 in range(K0):
+                            for k1 in range(K1):
+                                for u in range(tile.vectors):
+                                    o = min(start + u, O - 1)
+                                    to[u] = w[g, o, c, k0, k1]
+                                to = to + tile.vectors
+            slide_planes(tile, y.pointer(n, g), y.stride(2), O, part * (8 * tile.pixels), min(vectors,
+                (part + 1) * (8 * tile.pixels)), P0 * P1, add != 0, x.pointer(n, g), steps, count, integer_scratch,
+                scratch)
+            part += 1
+            if part == parts:
+                part = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 @task
@@ -1590,23 +1616,31 @@ def gx_from_gy_w_slide_gy_planes(gx: Real5, gy: Real5, w: Real5, N: int, G: int,
     vectors = ceil_div(X3 * X4, tile.lanes.width)
     parts = ceil_div(vectors, (8 * tile.pixels))
     first, last = share(N * G * parts, task, tasks)
-    for item in range(first, last):
-        n = item // (G * parts)
-        g = item // parts % G
-        part = item % parts
-        if part == 0 or item == first:
-            to = scratch
-            for start in range(0, C, tile.vectors):
-                for o in range(O):
-                    for k0 in range(K0):
-                        for k1 in range(K1):
-                            for u in range(tile.vectors):
-                                c = min(start + u, C - 1)
-                                to[u] = w[g, o, c, k0, k1]
-                            to = to + tile.vectors
-        slide_planes(tile, gx.pointer(n, g), gx.stride(2), C, part * (8 * tile.pixels), min(vectors,
-            (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, gy.pointer(n, g), steps, count, integer_scratch,
-            scratch)
+    if first < last:
+        n = first // (G * parts)
+        g = first // parts % G
+        part = first % parts
+        for item in range(first, last):
+            if part == 0 or item == first:
+                to = scratch
+                for start in range(0, C, tile.vectors):
+                    for o in range(O):
+                        for k0 in range(K0):
+                            for k1 in range(K1):
+                                for u in range(tile.vectors):
+                                    c = min(start + u, C - 1)
+                                    to[u] = w[g, o, c, k0, k1]
+                                to = to + tile.vectors
+            slide_planes(tile, gx.pointer(n, g), gx.stride(2), C, part * (8 * tile.pixels), min(vectors,
+                (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, gy.pointer(n, g), steps, count, integer_scratch,
+                scratch)
+            part += 1
+            if part == parts:
+                part = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def gx_from_gy_w_slide_gy_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,
@@ -2038,23 +2072,31 @@ def gx_from_gy_w_slide_w_planes(gx: Real5, gy: Real5, w: Real5, N: int, G: int, 
     vectors = ceil_div(X3 * X4, tile.lanes.width)
     parts = ceil_div(vectors, (8 * tile.pixels))
     first, last = share(G * C * parts, task, tasks)
-    for item in range(first, last):
-        g = item // (C * parts)
-        c = item // parts % C
-        part = item % parts
-        if part == 0 or item == first:
-            to = scratch
-            for start in range(0, N, tile.vectors):
-                for o in range(O):
-                    for p0 in range(P0):
-                        for p1 in range(P1):
-                            for u in range(tile.vectors):
-                                n = min(start + u, N - 1)
-                                to[u] = gy[n, g, o, p0, p1]
-                            to = to + tile.vectors
-        slide_planes(tile, gx.pointer(0, g, c), gx.stride(0), N, part * (8 * tile.pixels), min(vectors,
-            (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, w.pointer(g, 0, c), steps, count, integer_scratch,
-            scratch)
+    if first < last:
+        g = first // (C * parts)
+        c = first // parts % C
+        part = first % parts
+        for item in range(first, last):
+            if part == 0 or item == first:
+                to = scratch
+                for start in range(0, N, tile.vectors):
+                    for o in range(O):
+                        for p0 in range(P0):
+                            for p1 in range(P1):
+                                for u in range(tile.vectors):
+                                    n = min(start + u, N - 1)
+                                    to[u] = gy[n, g, o, p0, p1]
+                                to = to + tile.vectors
+            slide_planes(tile, gx.pointer(0, g, c), gx.stride(0), N, part * (8 * tile.pixels), min(vectors,
+                (part + 1) * (8 * tile.pixels)), X3 * X4, add != 0, w.pointer(g, 0, c), steps, count,
+                integer_scratch, scratch)
+            part += 1
+            if part == parts:
+                part = 0
+                c += 1
+                if c == C:
+                    c = 0
+                    g += 1
 
 
 def gx_from_gy_w_slide_w_in_place_by_twos_table(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, C: int,

@@ -85,7 +85,7 @@ def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, 
         K0: int, K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int,
         s0: int, s1: int, s2: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
@@ -100,76 +100,80 @@ def y_from_w_x_fold_x_in_place_by_twos(y: Real6, w: Real6, x: Real6, N: int, G: 
     low_p2 = -a2
     most_p1 = tile.taps if d1 == s1 * 2 else 1
     most_p2 = tile.taps if s2 == 1 else 1
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(P0):
-            for tap_p1 in range(0, P1, most_p1):
-                down = min(most_p1, P1 - tap_p1)
-                for tap_p2 in range(0, P2, most_p2):
-                    over = min(most_p2, P2 - tap_p2)
-                    patch = tile.patch()
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            patch[below, beside] = lanes.zero()
-                            lanes.store(held, lanes.zero())
-                            held = held + lanes.width
-                    chain = 0
-                    for c in range(C):
-                        for k0 in range(K0):
-                            x3 = low_p0 + k0 * d0 + tap_p0 * s0
-                            if 0 <= x3 < X3:
-                                plane = x.pointer(n, g, c, x3)
-                                for row in range(0, K1, tile.lines):
-                                    rows = min(tile.lines, K1 - row)
-                                    for at in range(0, K2, lanes.width):
-                                        count = K2 - at
-                                        lines = tile.column()
-                                        if rows == tile.lines and count >= lanes.width:
-                                            for u in range(tile.lines):
-                                                k1 = row + u
-                                                k2 = at
-                                                lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
-                                        else:
-                                            active = lanes.first(count)
-                                            for u in range(tile.lines):
-                                                k1 = min(row + u, K1 - 1)
-                                                k2 = at
-                                                lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
-                                        tile.fold_twos(patch, lines, rows, count, down, over, plane, x.stride(4),
-                                            X4, X5, low_p1 + row * d1 + tap_p1 * s1, d1, s1,
-                                            low_p2 + at * d2 + tap_p2 * s2, s2)
-                                        chain += tile.lines
-                                        if chain >= 64:
-                                            chain = 0
-                                            held = scratch
-                                            for below in range(tile.taps):
-                                                for beside in range(tile.taps):
-                                                    lanes.store(held, lanes.load(held) + patch[below, beside])
-                                                    patch[below, beside] = lanes.zero()
-                                                    held = held + lanes.width
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(P0):
+                for tap_p1 in range(0, P1, most_p1):
+                    down = min(most_p1, P1 - tap_p1)
+                    for tap_p2 in range(0, P2, most_p2):
+                        over = min(most_p2, P2 - tap_p2)
+                        patch = tile.patch()
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                        chain, cuts = 0, 0
+                        for c in range(C):
+                            for k0 in range(K0):
+                                x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                if 0 <= x3 < X3:
+                                    plane = x.pointer(n, g, c, x3)
+                                    for row in range(0, K1, tile.lines):
+                                        rows = min(tile.lines, K1 - row)
+                                        for at in range(0, K2, lanes.width):
+                                            count = K2 - at
+                                            k1 = row
+                                            k2 = at
+                                            lines = tile.read_where(w.lines((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                            tile.fold_twos(patch, lines, rows, count, down, over, plane,
+                                                x.stride(4), X4, X5, low_p1 + row * d1 + tap_p1 * s1, d1, s1,
+                                                low_p2 + at * d2 + tap_p2 * s2, s2)
+                                            chain += tile.lines
+                                            if chain >= 64:
+                                                chain = 0
+                                                held = scratch
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        if cuts != 0:
+                                                            patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                        lanes.store(held, patch[below, beside])
+                                                        patch[below, beside] = lanes.zero()
+                                                        held = held + lanes.width
+                                                cuts = 1
+                        if cuts != 0:
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                    held = held + lanes.width
+                        tile.store_sums(found, patch)
+                        for below in range(down):
+                            for beside in range(over):
                                 p0 = tap_p0
                                 p1 = tap_p1 + below
                                 p2 = tap_p2 + beside
-                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                result = found[below * tile.taps + beside]
                                 if add != 0:
                                     result += y[n, g, o, p0, p1, p2]
                                 y[n, g, o, p0, p1, p2] = result
-                            held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int,
         K1: int, K2: int, X3: int, X4: int, X5: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
         s1: int, s2: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_room)
@@ -183,69 +187,73 @@ def y_from_w_x_fold_x_in_place(y: Real6, w: Real6, x: Real6, N: int, G: int, O: 
     low_p2 = -a2
     most_p1 = tile.taps if d1 == s1 else 1
     most_p2 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(P0):
-            for tap_p1 in range(0, P1, most_p1):
-                down = min(most_p1, P1 - tap_p1)
-                for tap_p2 in range(0, P2, most_p2):
-                    over = min(most_p2, P2 - tap_p2)
-                    patch = tile.patch()
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            patch[below, beside] = lanes.zero()
-                            lanes.store(held, lanes.zero())
-                            held = held + lanes.width
-                    chain = 0
-                    for c in range(C):
-                        for k0 in range(K0):
-                            x3 = low_p0 + k0 * d0 + tap_p0 * s0
-                            if 0 <= x3 < X3:
-                                plane = x.pointer(n, g, c, x3)
-                                for row in range(0, K1, tile.lines):
-                                    rows = min(tile.lines, K1 - row)
-                                    for at in range(0, K2, lanes.width):
-                                        count = K2 - at
-                                        lines = tile.column()
-                                        if rows == tile.lines and count >= lanes.width:
-                                            for u in range(tile.lines):
-                                                k1 = row + u
-                                                k2 = at
-                                                lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
-                                        else:
-                                            active = lanes.first(count)
-                                            for u in range(tile.lines):
-                                                k1 = min(row + u, K1 - 1)
-                                                k2 = at
-                                                lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
-                                        tile.fold(patch, lines, rows, count, down, over, plane, x.stride(4), X4, X5,
-                                            low_p1 + row * d1 + tap_p1 * s1, d1, s1, low_p2 + at * d2 + tap_p2 * s2,
-                                            s2)
-                                        chain += tile.lines
-                                        if chain >= 64:
-                                            chain = 0
-                                            held = scratch
-                                            for below in range(tile.taps):
-                                                for beside in range(tile.taps):
-                                                    lanes.store(held, lanes.load(held) + patch[below, beside])
-                                                    patch[below, beside] = lanes.zero()
-                                                    held = held + lanes.width
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(P0):
+                for tap_p1 in range(0, P1, most_p1):
+                    down = min(most_p1, P1 - tap_p1)
+                    for tap_p2 in range(0, P2, most_p2):
+                        over = min(most_p2, P2 - tap_p2)
+                        patch = tile.patch()
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                        chain, cuts = 0, 0
+                        for c in range(C):
+                            for k0 in range(K0):
+                                x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                if 0 <= x3 < X3:
+                                    plane = x.pointer(n, g, c, x3)
+                                    for row in range(0, K1, tile.lines):
+                                        rows = min(tile.lines, K1 - row)
+                                        for at in range(0, K2, lanes.width):
+                                            count = K2 - at
+                                            k1 = row
+                                            k2 = at
+                                            lines = tile.read_where(w.lines((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                            tile.fold(patch, lines, rows, count, down, over, plane, x.stride(4), X4,
+                                                X5, low_p1 + row * d1 + tap_p1 * s1, d1, s1,
+                                                low_p2 + at * d2 + tap_p2 * s2, s2)
+                                            chain += tile.lines
+                                            if chain >= 64:
+                                                chain = 0
+                                                held = scratch
+                                                for below in range(tile.taps):
+                                                    for beside in range(tile.taps):
+                                                        if cuts != 0:
+                                                            patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                        lanes.store(held, patch[below, beside])
+                                                        patch[below, beside] = lanes.zero()
+                                                        held = held + lanes.width
+                                                cuts = 1
+                        if cuts != 0:
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                    held = held + lanes.width
+                        tile.store_sums(found, patch)
+                        for below in range(down):
+                            for beside in range(over):
                                 p0 = tap_p0
                                 p1 = tap_p1 + below
                                 p2 = tap_p2 + beside
-                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                result = found[below * tile.taps + beside]
                                 if add != 0:
                                     result += y[n, g, o, p0, p1, p2]
                                 y[n, g, o, p0, p1, p2] = result
-                            held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, C: int, K0: int, K1: int,
@@ -295,77 +303,85 @@ def y_from_w_x_fold_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: 
         plane += d2
     sums = scratch + P0 * d2 * area
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for c in range(C):
-            for k0 in range(K0):
-                from_x3 = low_p0 + k0 * d0
-                for top in range(0, K1, deep):
-                    bottom = min(K1, top + deep)
-                    from_x4 = low_p1 + top * d1
-                    for start in range(0, K2, stretch):
-                        end = min(K2, start + stretch)
-                        to = scratch
-                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d1 + more_lines
-                        for tap_p0 in range(P0):
-                            x3 = from_x3 + tap_p0 * s0
-                            low = low_p2 + start * d2
-                            there = X4 if 0 <= x3 < X3 else 0
-                            copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, 0, 0), x.stride(4), from_x4,
-                                needed, there, x.stride(5), d2, low, span, X5)
-                            to = to + d2 * area
-                        for row in range(top, bottom, tile.lines):
-                            rows = min(tile.lines, bottom - row)
-                            for at in range(start, end, lanes.width):
-                                here = scratch + (at - start) + (row - top) * apart
-                                if rows == tile.lines and at + lanes.width <= end:
-                                    w_lines = tile.column()
-                                    for u in range(tile.lines):
-                                        k1 = row + u
-                                        k2 = at
-                                        w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
-                                    for tap in range(count):
-                                        x_lines = tile.load_column(here + steps[tap], apart)
-                                        total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for c in range(C):
+                for k0 in range(K0):
+                    from_x3 = low_p0 + k0 * d0
+                    for top in range(0, K1, deep):
+                        bottom = min(K1, top + deep)
+                        from_x4 = low_p1 + top * d1
+                        for start in range(0, K2, stretch):
+                            end = min(K2, start + stretch)
+                            to = scratch
+                            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d1 + more_lines
+                            for tap_p0 in range(P0):
+                                x3 = from_x3 + tap_p0 * s0
+                                low = low_p2 + start * d2
+                                there = X4 if 0 <= x3 < X3 else 0
+                                copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, 0, 0), x.stride(4),
+                                    from_x4, needed, there, x.stride(5), d2, low, span, X5)
+                                to = to + d2 * area
+                            for row in range(top, bottom, tile.lines):
+                                rows = min(tile.lines, bottom - row)
+                                for at in range(start, end, lanes.width):
+                                    here = scratch + (at - start) + (row - top) * apart
+                                    if rows == tile.lines and at + lanes.width <= end:
+                                        w_lines = tile.column()
                                         for u in range(tile.lines):
-                                            total = fma(w_lines[0, u], x_lines[0, u], total)
-                                        lanes.store(sums + tap * lanes.width, total)
-                                else:
-                                    active = lanes.first(end - at)
-                                    w_lines = tile.column()
-                                    for u in range(tile.lines):
-                                        k1 = min(row + u, K1 - 1)
-                                        k2 = at
-                                        w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
-                                    for tap in range(count):
-                                        x_lines = tile.load_column(here + steps[tap], apart)
-                                        total = lanes.load(sums + tap * lanes.width)
+                                            k1 = row + u
+                                            k2 = at
+                                            w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
+                                        for tap in range(count):
+                                            x_lines = tile.load_column(here + steps[tap], apart)
+                                            total = lanes.load(sums + tap * lanes.width)
+                                            for u in range(tile.lines):
+                                                total = fma(w_lines[0, u], x_lines[0, u], total)
+                                            lanes.store(sums + tap * lanes.width, total)
+                                    else:
+                                        active = lanes.first(end - at)
+                                        w_lines = tile.column()
                                         for u in range(tile.lines):
-                                            if u < rows:
-                                                total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                                        lanes.store(sums + tap * lanes.width, total)
-                            chain += ceil_div(end - start, lanes.width) * tile.lines
-                            if chain >= 64:
-                                chain = 0
-                                for tap in range(count):
-                                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                                    lanes.store(more, lanes.load(more) + lanes.load(held))
-                                    lanes.store(held, lanes.zero())
-        at_sum = sums
-        for p0 in range(P0):
-            for p1 in range(P1):
-                for p2 in range(P2):
-                    more = at_sum + count * lanes.width
-                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                    if add != 0:
-                        result += y[n, g, o, p0, p1, p2]
-                    y[n, g, o, p0, p1, p2] = result
-                    at_sum = at_sum + lanes.width
+                                            k1 = min(row + u, K1 - 1)
+                                            k2 = at
+                                            w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                                        for tap in range(count):
+                                            x_lines = tile.load_column(here + steps[tap], apart)
+                                            total = lanes.load(sums + tap * lanes.width)
+                                            for u in range(tile.lines):
+                                                if u < rows:
+                                                    total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                            lanes.store(sums + tap * lanes.width, total)
+                                chain += ceil_div(end - start, lanes.width) * tile.lines
+                                if chain >= 64:
+                                    chain = 0
+                                    for tap in range(count):
+                                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                        lanes.store(more, lanes.load(more) + lanes.load(held))
+                                        lanes.store(held, lanes.zero())
+            at_sum = sums
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for p2 in range(P2):
+                        more = at_sum + count * lanes.width
+                        result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                        if add != 0:
+                            result += y[n, g, o, p0, p1, p2]
+                        y[n, g, o, p0, p1, p2] = result
+                        at_sum = at_sum + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 @task

@@ -1148,6 +1148,31 @@ def _patch(t: TileType) -> RegistersType:
     return RegistersType(t.lanes.vector, t.taps, t.taps)
 
 
+def lane_sums(b: Builder, vectors: Sequence[Value]) -> list[Value]:
+    """The sums of all lanes of each vector, one after another in as few vectors as hold them.
+
+    Pairs of vectors become one that has half as many lanes for each sum, until each has one.
+    """
+    width = vectors[0].type.count
+    each = width  # lanes of a sum
+    while each > 1:
+        half, joined = each // 2, list[Value]()
+        low = [k for k in range(2 * width) if k % each < half]
+        high = [k for k in range(2 * width) if k % each >= half]
+        for k in range(0, len(vectors), 2):
+            x, y = vectors[k], vectors[min(k + 1, len(vectors) - 1)]
+            joined.append(b.fadd(pick(b, x, y, low), pick(b, x, y, high)))
+        vectors, each = joined, half
+    return list(vectors)
+
+
+def store_sums(b: Builder, t: TileType, p: Value, patch: Value) -> None:
+    v, count = t.lanes.vector, t.taps * t.taps
+    for k, sums in enumerate(lane_sums(b, [b.load(b.gep(patch, [I64(k)])) for k in range(count)])):
+        mask = constant(I1, [k * v.width + lane < count for lane in range(v.width)])
+        masked_store(b, b.gep(p, [I64(k * v.width)]), sums, mask, v)
+
+
 Visit = Callable[[int, int, int, Value, bool], None]
 """Takes a vector that a line's window has: the line, row and column in the window, the vector; are there masks?"""
 
@@ -1384,11 +1409,26 @@ def write_column(b: Builder, t: TileType, lines: Value, column: Value, rows: Val
 def read_column(b: Builder, t: TileType, lines: Value, rows: Value, mask: Value) -> Value:
     p, by, apart = (b.extract_value(lines, k) for k in range(3))
     slots, v = _slots(b, _column(t)), t.lanes.vector
-    for u, start in enumerate(starts_of(b, p, apart, t.lines)):
-        there = b.gep(slots, [I64(u)])
-        b.store(zeros(v), there)
-        with b.if_then(b.icmp_signed(">", rows, I64(u))):
-            b.store(read_by_step(b, start, by, mask, v), there)
+    starts = starts_of(b, p, apart, t.lines)
+
+    def side_by_side() -> list[Value]:
+        with b.if_else(b.and_(full(b, mask), b.icmp_signed(">=", rows, I64(t.lines)))) as (whole, part):
+            with whole:
+                for u, start in enumerate(starts):
+                    b.store(load(b, start, v), b.gep(slots, [I64(u)]))
+            with part:
+                some(lambda start: masked_load(b, start, mask, v))
+        return []
+
+    def some(read: Callable[[Value], Value]) -> list[Value]:
+        for u, start in enumerate(starts):
+            there = b.gep(slots, [I64(u)])
+            b.store(zeros(v), there)
+            with b.if_then(b.icmp_signed(">", rows, I64(u))):
+                b.store(read(start), there)
+        return []
+
+    chosen_by_step(b, by, {1: side_by_side}, lambda: some(lambda start: read_by_step(b, start, by, mask, v)))
     return slots
 
 
@@ -1436,6 +1476,7 @@ attributes(
         "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
         "patch": (returns(_patch), lambda b, t: _slots(b, _patch(t))),
+        "store_sums": (returns(NOTHING, lambda t: t.lanes.pointer, _patch), store_sums),
         "slide": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(1)),
         "slide_twos": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(2)),
         "fold": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(1)),

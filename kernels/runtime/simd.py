@@ -694,6 +694,11 @@ class Tile:
         """One vector for each of taps x taps places of a window."""
         return Registers(self.taps, self.taps)
 
+    def store_sums(self, p: Pointer[Scalar], patch: Registers) -> None:
+        """To one element after another the lanes of each vector of a patch, added up; compiled, as a tree."""
+        for k, at in enumerate(product(range(self.taps), repeat=2)):
+            p[k] = self.lanes.sum(patch[at])
+
     # where: pitch, height, length, top, by, step, left, across, as `_windows` says
 
     def slide(

@@ -331,6 +331,16 @@ def windows(
 
 
 @task
+def sums_of_patch(out: Real1, x: Real2, tile: Tile, task: int, tasks: int) -> None:
+    """out: the sums of the rows of x, one for each place of a patch; no element beyond."""
+    patch = tile.patch()
+    for below in range(tile.taps):
+        for beside in range(tile.taps):
+            patch[below, beside] = tile.lanes.load(x.pointer(below * tile.taps + beside))
+    tile.store_sums(out.pointer(), patch)
+
+
+@task
 def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
     """Row r of out: function r of vectors. The order is that of SCALARS, without the signs."""
     lanes = tile.lanes

@@ -197,6 +197,16 @@ def test_windows(dtype: Any, width: int, case: str) -> None:
 
 
 @EVERY
+def test_sums_of_a_patch(dtype: Any, width: int) -> None:
+    """Of four and of nine places, fewer and more than there are lanes."""
+    for pixels in (2, 3):
+        x = np.random.default_rng(width).integers(-9, 9, (pixels * pixels, width)).astype(dtype)
+        compiled, meant = both(p.sums_of_patch, dtype, width, np.full(12, -5, dtype), x, pixels=pixels)
+        same(compiled, meant)
+        np.testing.assert_array_equal(meant, [*x.sum(1), *[-5] * (12 - len(x))])
+
+
+@EVERY
 def test_special_values_in_lanes(dtype: Any, width: int) -> None:
     values = [0.0, -0.0, np.inf, -np.inf, np.nan, 1.0, -1.0]
     for shift in range(len(values)):
