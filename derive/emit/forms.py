@@ -155,8 +155,10 @@ class InPlace(Sliding):
 
     def before(self) -> list[str]:
         w, s = self.writer, self.way
-        w.operands(s)
+        weights = w.operands(s)
         w.lies_in_a_plane(s, self.every)
+        if len(weights) != 1 or w.coefficient() != weights[0]:
+            raise NoVector  # weights are read where they lie
         if s.lane.classes and self.every == 2 and w.factor != 1:
             raise NoVector
         return []

@@ -180,11 +180,8 @@ class InPlaceWriter(FoldWriter):
 
         depth = self.depth
         down, over = self.window()
-        self.put(f"patch = {self.tile}.patch()")
-        with self.each_tap():
-            self.put(f"patch[below, beside] = {self.weight_of_tap()}")
         at = self.over_plane(top, left, down, over)
-        self.put(f"{self.tile}.{self.called('slide')}({column}, patch, {at})")
+        self.put(f"{self.tile}.{self.called('slide')}({column}, {self.weights_of_patch(down, over)}, {at})")
         self.depth = depth
 
     def reached(self, a: Axis, start: str) -> None:
@@ -256,23 +253,19 @@ class InPlaceWriter(FoldWriter):
         others = {a.tap: self.tap_at(a, self.own("tap", a.tap)) for a in s.others}
         return {**others, s.row.tap: self.tap_at(s.row, down), s.lane.tap: self.tap_at(s.lane, over)}
 
-    def at_most_last(self, a: Axis, place: str) -> str:
-        """The tap at a place of a patch; beyond the last, where nothing is used, the last again."""
-        return f"min({self.own('tap', a.tap)} + {place}, {self.axes[a].taps} - 1)"
-
-    def weight_of_tap(self) -> str:
-        """The weight of a place of a patch, in all lanes."""
+    def weights_of_patch(self, down: str, over: str) -> str:
+        """The weight of a patch's first tap, and how far the next one below and beside are."""
         s = self.s
         assert s.row is not None
-        at = self.taps_at(self.at_most_last(s.row, "below"), self.at_most_last(s.lane, "beside"))
-        marks: dict[sp.Basic, sp.Basic] = {}
-        for r in self.weights:
-            mark = sp.Dummy(r.tensor, real=True)
-            place = ", ".join(at.get(i) or self.names[i] for i in r.indices)
-            self.names[mark] = f"lanes.fill({self.names[r]}[{place or '()'}])"
-            self.b.vectors.add(mark)
-            marks[r] = mark
-        return self.vector(self.coefficient().xreplace(marks))
+        (w,), at = self.weights, self.taps_at(down, over)
+        place = ", ".join(at.get(i) or self.names[i] for i in w.indices)
+        steps = [
+            self.product([self.axes[a].step, f"{self.names[w]}.stride({w.indices.index(a.tap)})"])
+            if a.tap in w.indices
+            else "0"
+            for a in (s.row, s.lane)
+        ]
+        return ", ".join([f"{self.names[w]}.pointer({place})", *steps])
 
     def coefficient(self) -> sp.Expr:
         """What multiplies the operand that moves."""

@@ -667,11 +667,8 @@ def y_from_w_x_slide_x_in_place_by_twos(y: Real5, w: Real5, x: Real5, N: int, G:
                             down = min(most_k0, K0 - tap_k0)
                             for tap_k1 in range(0, K1, most_k1):
                                 over = min(most_k1, K1 - tap_k1)
-                                patch = tall.patch()
-                                for below in range(tall.taps):
-                                    for beside in range(tall.taps):
-                                        patch[below, beside] = lanes.fill(w[g, o, c, min(tap_k0 + below, K0 - 1), min(tap_k1 + beside, K1 - 1)])
-                                tall.slide_twos(total, patch, down, over, plane, x.stride(3), X3, X4,
+                                tall.slide_twos(total, w.pointer(g, o, c, tap_k0, tap_k1), w.stride(3), w.stride(4),
+                                    down, over, plane, x.stride(3), X3, X4,
                                     from_x3 + (row - top) * s0 + tap_k0 * d0, s0, d0,
                                     low_k1 + at * s1 + tap_k1 * d1, d1)
                     active = lanes.first(end - at)
@@ -740,11 +737,8 @@ def y_from_w_x_slide_x_in_place(y: Real5, w: Real5, x: Real5, N: int, G: int, O:
                             down = min(most_k0, K0 - tap_k0)
                             for tap_k1 in range(0, K1, most_k1):
                                 over = min(most_k1, K1 - tap_k1)
-                                patch = tall.patch()
-                                for below in range(tall.taps):
-                                    for beside in range(tall.taps):
-                                        patch[below, beside] = lanes.fill(w[g, o, c, min(tap_k0 + below, K0 - 1), min(tap_k1 + beside, K1 - 1)])
-                                tall.slide(total, patch, down, over, plane, x.stride(3), X3, X4,
+                                tall.slide(total, w.pointer(g, o, c, tap_k0, tap_k1), w.stride(3), w.stride(4),
+                                    down, over, plane, x.stride(3), X3, X4,
                                     from_x3 + (row - top) * s0 + tap_k0 * d0, s0, d0,
                                     low_k1 + at * s1 + tap_k1 * d1, d1)
                     active = lanes.first(end - at)
@@ -1718,11 +1712,9 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: in
                                 down = min(most_k0, taps_k0 - tap_k0)
                                 for tap_k1 in range(0, taps_k1, most_k1):
                                     over = min(most_k1, taps_k1 - tap_k1)
-                                    patch = tile.patch()
-                                    for below in range(tile.taps):
-                                        for beside in range(tile.taps):
-                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
-                                    tile.slide(total, patch, down, over, plane, gy.stride(3), P0, P1,
+                                    tile.slide(total, w.pointer(g, o, c, first_k0 + tap_k0 * step_k0,
+                                        first_k1 + tap_k1 * step_k1), step_k0 * w.stride(3), step_k1 * w.stride(4),
+                                        down, over, plane, gy.stride(3), P0, P1,
                                         from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
                                         low_k1 + at + tap_k1 * by_k1, by_k1)
                         phase_x4 = 1
@@ -1738,11 +1730,9 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: in
                                 down = min(most_k0, taps_k0 - tap_k0)
                                 for tap_k1 in range(0, taps_k1, most_k1):
                                     over = min(most_k1, taps_k1 - tap_k1)
-                                    patch = tile.patch()
-                                    for below in range(tile.taps):
-                                        for beside in range(tile.taps):
-                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
-                                    tile.slide(other, patch, down, over, plane, gy.stride(3), P0, P1,
+                                    tile.slide(other, w.pointer(g, o, c, first_k0 + tap_k0 * step_k0,
+                                        first_k1 + tap_k1 * step_k1), step_k0 * w.stride(3), step_k1 * w.stride(4),
+                                        down, over, plane, gy.stride(3), P0, P1,
                                         from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
                                         low_k1 + at + tap_k1 * by_k1, by_k1)
                         x3 = phase_x3 + row * s0
@@ -1847,11 +1837,9 @@ def gx_from_gy_w_slide_gy_in_place(gx: Real5, gy: Real5, w: Real5, N: int, G: in
                                     down = min(most_k0, taps_k0 - tap_k0)
                                     for tap_k1 in range(0, taps_k1, most_k1):
                                         over = min(most_k1, taps_k1 - tap_k1)
-                                        patch = tall.patch()
-                                        for below in range(tall.taps):
-                                            for beside in range(tall.taps):
-                                                patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + (min(tap_k0 + below, taps_k0 - 1)) * step_k0, first_k1 + (min(tap_k1 + beside, taps_k1 - 1)) * step_k1])
-                                        tall.slide(total, patch, down, over, plane, gy.stride(3), P0, P1,
+                                        tall.slide(total, w.pointer(g, o, c, first_k0 + tap_k0 * step_k0,
+                                            first_k1 + tap_k1 * step_k1), step_k0 * w.stride(3),
+                                            step_k1 * w.stride(4), down, over, plane, gy.stride(3), P0, P1,
                                             from_p0 + (row - top) + tap_k0 * by_k0, 1, by_k0,
                                             low_k1 + at + tap_k1 * by_k1, by_k1)
                             active = lanes.first(end - at)
@@ -2174,11 +2162,9 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: int
                                 down = min(most_p0, taps_p0 - tap_p0)
                                 for tap_p1 in range(0, taps_p1, most_p1):
                                     over = min(most_p1, taps_p1 - tap_p1)
-                                    patch = tile.patch()
-                                    for below in range(tile.taps):
-                                        for beside in range(tile.taps):
-                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
-                                    tile.slide(total, patch, down, over, plane, w.stride(3), K0, K1,
+                                    tile.slide(total, gy.pointer(n, g, o, first_p0 + tap_p0 * step_p0,
+                                        first_p1 + tap_p1 * step_p1), step_p0 * gy.stride(3),
+                                        step_p1 * gy.stride(4), down, over, plane, w.stride(3), K0, K1,
                                         from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
                                         low_p1 + at + tap_p1 * by_p1, by_p1)
                         phase_x4 = 1
@@ -2194,11 +2180,9 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real5, gy: Real5, w: Real5, N: int
                                 down = min(most_p0, taps_p0 - tap_p0)
                                 for tap_p1 in range(0, taps_p1, most_p1):
                                     over = min(most_p1, taps_p1 - tap_p1)
-                                    patch = tile.patch()
-                                    for below in range(tile.taps):
-                                        for beside in range(tile.taps):
-                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
-                                    tile.slide(other, patch, down, over, plane, w.stride(3), K0, K1,
+                                    tile.slide(other, gy.pointer(n, g, o, first_p0 + tap_p0 * step_p0,
+                                        first_p1 + tap_p1 * step_p1), step_p0 * gy.stride(3),
+                                        step_p1 * gy.stride(4), down, over, plane, w.stride(3), K0, K1,
                                         from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
                                         low_p1 + at + tap_p1 * by_p1, by_p1)
                         x3 = phase_x3 + row * d0
@@ -2303,11 +2287,9 @@ def gx_from_gy_w_slide_w_in_place(gx: Real5, gy: Real5, w: Real5, N: int, G: int
                                     down = min(most_p0, taps_p0 - tap_p0)
                                     for tap_p1 in range(0, taps_p1, most_p1):
                                         over = min(most_p1, taps_p1 - tap_p1)
-                                        patch = tall.patch()
-                                        for below in range(tall.taps):
-                                            for beside in range(tall.taps):
-                                                patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + (min(tap_p0 + below, taps_p0 - 1)) * step_p0, first_p1 + (min(tap_p1 + beside, taps_p1 - 1)) * step_p1])
-                                        tall.slide(total, patch, down, over, plane, w.stride(3), K0, K1,
+                                        tall.slide(total, gy.pointer(n, g, o, first_p0 + tap_p0 * step_p0,
+                                            first_p1 + tap_p1 * step_p1), step_p0 * gy.stride(3),
+                                            step_p1 * gy.stride(4), down, over, plane, w.stride(3), K0, K1,
                                             from_k0 + (row - top) + tap_p0 * by_p0, 1, by_p0,
                                             low_p1 + at + tap_p1 * by_p1, by_p1)
                             active = lanes.first(end - at)

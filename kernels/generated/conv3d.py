@@ -524,11 +524,8 @@ def y_from_w_x_slide_x_in_place_by_twos(y: Real6, w: Real6, x: Real6, N: int, G:
                                     down = min(most_k1, K1 - tap_k1)
                                     for tap_k2 in range(0, K2, most_k2):
                                         over = min(most_k2, K2 - tap_k2)
-                                        patch = tall.patch()
-                                        for below in range(tall.taps):
-                                            for beside in range(tall.taps):
-                                                patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, min(tap_k1 + below, K1 - 1), min(tap_k2 + beside, K2 - 1)])
-                                        tall.slide_twos(total, patch, down, over, plane, x.stride(4), X4, X5,
+                                        tall.slide_twos(total, w.pointer(g, o, c, tap_k0, tap_k1, tap_k2),
+                                            w.stride(4), w.stride(5), down, over, plane, x.stride(4), X4, X5,
                                             from_x4 + (row - top) * s1 + tap_k1 * d1, s1, d1,
                                             low_k2 + at * s2 + tap_k2 * d2, d2)
                     active = lanes.first(end - at)
@@ -606,11 +603,8 @@ def y_from_w_x_slide_x_in_place(y: Real6, w: Real6, x: Real6, N: int, G: int, O:
                                     down = min(most_k1, K1 - tap_k1)
                                     for tap_k2 in range(0, K2, most_k2):
                                         over = min(most_k2, K2 - tap_k2)
-                                        patch = tall.patch()
-                                        for below in range(tall.taps):
-                                            for beside in range(tall.taps):
-                                                patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, min(tap_k1 + below, K1 - 1), min(tap_k2 + beside, K2 - 1)])
-                                        tall.slide(total, patch, down, over, plane, x.stride(4), X4, X5,
+                                        tall.slide(total, w.pointer(g, o, c, tap_k0, tap_k1, tap_k2), w.stride(4),
+                                            w.stride(5), down, over, plane, x.stride(4), X4, X5,
                                             from_x4 + (row - top) * s1 + tap_k1 * d1, s1, d1,
                                             low_k2 + at * s2 + tap_k2 * d2, d2)
                     active = lanes.first(end - at)
@@ -1411,13 +1405,11 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: in
                                             down = min(most_k1, taps_k1 - tap_k1)
                                             for tap_k2 in range(0, taps_k2, most_k2):
                                                 over = min(most_k2, taps_k2 - tap_k2)
-                                                patch = tile.patch()
-                                                for below in range(tile.taps):
-                                                    for beside in range(tile.taps):
-                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
-                                                tile.slide(total, patch, down, over, plane, gy.stride(4), P1, P2,
-                                                    from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
-                                                    low_k2 + at + tap_k2 * by_k2, by_k2)
+                                                tile.slide(total, w.pointer(g, o, c, first_k0 + tap_k0 * step_k0,
+                                                    first_k1 + tap_k1 * step_k1, first_k2 + tap_k2 * step_k2),
+                                                    step_k1 * w.stride(4), step_k2 * w.stride(5), down, over, plane,
+                                                    gy.stride(4), P1, P2, from_p1 + (row - top) + tap_k1 * by_k1, 1,
+                                                    by_k1, low_k2 + at + tap_k2 * by_k2, by_k2)
                             phase_x5 = 1
                             first_k2 = integer_scratch[5 * phase_x5]
                             step_k2 = integer_scratch[5 * phase_x5 + 1]
@@ -1434,13 +1426,11 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: in
                                             down = min(most_k1, taps_k1 - tap_k1)
                                             for tap_k2 in range(0, taps_k2, most_k2):
                                                 over = min(most_k2, taps_k2 - tap_k2)
-                                                patch = tile.patch()
-                                                for below in range(tile.taps):
-                                                    for beside in range(tile.taps):
-                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
-                                                tile.slide(other, patch, down, over, plane, gy.stride(4), P1, P2,
-                                                    from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
-                                                    low_k2 + at + tap_k2 * by_k2, by_k2)
+                                                tile.slide(other, w.pointer(g, o, c, first_k0 + tap_k0 * step_k0,
+                                                    first_k1 + tap_k1 * step_k1, first_k2 + tap_k2 * step_k2),
+                                                    step_k1 * w.stride(4), step_k2 * w.stride(5), down, over, plane,
+                                                    gy.stride(4), P1, P2, from_p1 + (row - top) + tap_k1 * by_k1, 1,
+                                                    by_k1, low_k2 + at + tap_k2 * by_k2, by_k2)
                             x4 = phase_x4 + row * s1
                             x5 = at * 2
                             tile.write_pairs(gx.lines((n, g, c, x3, x4, x5), (0, 0, 0, 0, 0, 1), (0, 0, 0, 0, s1,
@@ -1563,11 +1553,10 @@ def gx_from_gy_w_slide_gy_in_place(gx: Real6, gy: Real6, w: Real6, N: int, G: in
                                                 down = min(most_k1, taps_k1 - tap_k1)
                                                 for tap_k2 in range(0, taps_k2, most_k2):
                                                     over = min(most_k2, taps_k2 - tap_k2)
-                                                    patch = tall.patch()
-                                                    for below in range(tall.taps):
-                                                        for beside in range(tall.taps):
-                                                            patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + (min(tap_k1 + below, taps_k1 - 1)) * step_k1, first_k2 + (min(tap_k2 + beside, taps_k2 - 1)) * step_k2])
-                                                    tall.slide(total, patch, down, over, plane, gy.stride(4), P1,
+                                                    tall.slide(total, w.pointer(g, o, c,
+                                                        first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1,
+                                                        first_k2 + tap_k2 * step_k2), step_k1 * w.stride(4),
+                                                        step_k2 * w.stride(5), down, over, plane, gy.stride(4), P1,
                                                         P2, from_p1 + (row - top) + tap_k1 * by_k1, 1, by_k1,
                                                         low_k2 + at + tap_k2 * by_k2, by_k2)
                                 active = lanes.first(end - at)
@@ -1876,11 +1865,10 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: int
                                             down = min(most_p1, taps_p1 - tap_p1)
                                             for tap_p2 in range(0, taps_p2, most_p2):
                                                 over = min(most_p2, taps_p2 - tap_p2)
-                                                patch = tile.patch()
-                                                for below in range(tile.taps):
-                                                    for beside in range(tile.taps):
-                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
-                                                tile.slide(total, patch, down, over, plane, w.stride(4), K1, K2,
+                                                tile.slide(total, gy.pointer(n, g, o, first_p0 + tap_p0 * step_p0,
+                                                    first_p1 + tap_p1 * step_p1, first_p2 + tap_p2 * step_p2),
+                                                    step_p1 * gy.stride(4), step_p2 * gy.stride(5), down, over,
+                                                    plane, w.stride(4), K1, K2,
                                                     from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
                                                     low_p2 + at + tap_p2 * by_p2, by_p2)
                             phase_x5 = 1
@@ -1899,11 +1887,10 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real6, gy: Real6, w: Real6, N: int
                                             down = min(most_p1, taps_p1 - tap_p1)
                                             for tap_p2 in range(0, taps_p2, most_p2):
                                                 over = min(most_p2, taps_p2 - tap_p2)
-                                                patch = tile.patch()
-                                                for below in range(tile.taps):
-                                                    for beside in range(tile.taps):
-                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
-                                                tile.slide(other, patch, down, over, plane, w.stride(4), K1, K2,
+                                                tile.slide(other, gy.pointer(n, g, o, first_p0 + tap_p0 * step_p0,
+                                                    first_p1 + tap_p1 * step_p1, first_p2 + tap_p2 * step_p2),
+                                                    step_p1 * gy.stride(4), step_p2 * gy.stride(5), down, over,
+                                                    plane, w.stride(4), K1, K2,
                                                     from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
                                                     low_p2 + at + tap_p2 * by_p2, by_p2)
                             x4 = phase_x4 + row * d1
@@ -2028,12 +2015,11 @@ def gx_from_gy_w_slide_w_in_place(gx: Real6, gy: Real6, w: Real6, N: int, G: int
                                                 down = min(most_p1, taps_p1 - tap_p1)
                                                 for tap_p2 in range(0, taps_p2, most_p2):
                                                     over = min(most_p2, taps_p2 - tap_p2)
-                                                    patch = tall.patch()
-                                                    for below in range(tall.taps):
-                                                        for beside in range(tall.taps):
-                                                            patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + (min(tap_p1 + below, taps_p1 - 1)) * step_p1, first_p2 + (min(tap_p2 + beside, taps_p2 - 1)) * step_p2])
-                                                    tall.slide(total, patch, down, over, plane, w.stride(4), K1, K2,
-                                                        from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
+                                                    tall.slide(total, gy.pointer(n, g, o,
+                                                        first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1,
+                                                        first_p2 + tap_p2 * step_p2), step_p1 * gy.stride(4),
+                                                        step_p2 * gy.stride(5), down, over, plane, w.stride(4), K1,
+                                                        K2, from_k1 + (row - top) + tap_p1 * by_p1, 1, by_p1,
                                                         low_p2 + at + tap_p2 * by_p2, by_p2)
                                 active = lanes.first(end - at)
                                 x5 = phase_x5 + (at) * d2

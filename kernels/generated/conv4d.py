@@ -90,7 +90,7 @@ def y_from_w_x_fold_x_in_place_by_twos_room(tile: Tile, N: int, G: int, O: int, 
         C: int, K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int,
         a3: int, d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_by_twos_room)
@@ -106,82 +106,85 @@ def y_from_w_x_fold_x_in_place_by_twos(y: Real7, w: Real7, x: Real7, N: int, G: 
     low_p3 = -a3
     most_p2 = tile.taps if d2 == s2 * 2 else 1
     most_p3 = tile.taps if s3 == 1 else 1
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(P0):
-            for tap_p1 in range(P1):
-                for tap_p2 in range(0, P2, most_p2):
-                    down = min(most_p2, P2 - tap_p2)
-                    for tap_p3 in range(0, P3, most_p3):
-                        over = min(most_p3, P3 - tap_p3)
-                        patch = tile.patch()
-                        held = scratch
-                        for below in range(tile.taps):
-                            for beside in range(tile.taps):
-                                patch[below, beside] = lanes.zero()
-                                lanes.store(held, lanes.zero())
-                                held = held + lanes.width
-                        chain = 0
-                        for c in range(C):
-                            for k0 in range(K0):
-                                for k1 in range(K1):
-                                    x3 = low_p0 + k0 * d0 + tap_p0 * s0
-                                    if 0 <= x3 < X3:
-                                        x4 = low_p1 + k1 * d1 + tap_p1 * s1
-                                        if 0 <= x4 < X4:
-                                            plane = x.pointer(n, g, c, x3, x4)
-                                            for row in range(0, K2, tile.lines):
-                                                rows = min(tile.lines, K2 - row)
-                                                for at in range(0, K3, lanes.width):
-                                                    count = K3 - at
-                                                    lines = tile.column()
-                                                    if rows == tile.lines and count >= lanes.width:
-                                                        for u in range(tile.lines):
-                                                            k2 = row + u
-                                                            k3 = at
-                                                            lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
-                                                    else:
-                                                        active = lanes.first(count)
-                                                        for u in range(tile.lines):
-                                                            k2 = min(row + u, K2 - 1)
-                                                            k3 = at
-                                                            lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
-                                                    tile.fold_twos(patch, lines, rows, count, down, over, plane,
-                                                        x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2, d2,
-                                                        s2, low_p3 + at * d3 + tap_p3 * s3, s3)
-                                                    chain += tile.lines
-                                                    if chain >= 64:
-                                                        chain = 0
-                                                        held = scratch
-                                                        for below in range(tile.taps):
-                                                            for beside in range(tile.taps):
-                                                                lanes.store(held, lanes.load(held) + patch[below,
-                                                                    beside])
-                                                                patch[below, beside] = lanes.zero()
-                                                                held = held + lanes.width
-                        held = scratch
-                        for below in range(tile.taps):
-                            for beside in range(tile.taps):
-                                if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(P0):
+                for tap_p1 in range(P1):
+                    for tap_p2 in range(0, P2, most_p2):
+                        down = min(most_p2, P2 - tap_p2)
+                        for tap_p3 in range(0, P3, most_p3):
+                            over = min(most_p3, P3 - tap_p3)
+                            patch = tile.patch()
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = lanes.zero()
+                            chain, cuts = 0, 0
+                            for c in range(C):
+                                for k0 in range(K0):
+                                    for k1 in range(K1):
+                                        x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                        if 0 <= x3 < X3:
+                                            x4 = low_p1 + k1 * d1 + tap_p1 * s1
+                                            if 0 <= x4 < X4:
+                                                plane = x.pointer(n, g, c, x3, x4)
+                                                for row in range(0, K2, tile.lines):
+                                                    rows = min(tile.lines, K2 - row)
+                                                    for at in range(0, K3, lanes.width):
+                                                        count = K3 - at
+                                                        k2 = row
+                                                        k3 = at
+                                                        lines = tile.read_where(w.lines((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                                        tile.fold_twos(patch, lines, rows, count, down, over, plane,
+                                                            x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2,
+                                                            d2, s2, low_p3 + at * d3 + tap_p3 * s3, s3)
+                                                        chain += tile.lines
+                                                        if chain >= 64:
+                                                            chain = 0
+                                                            held = scratch
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    if cuts != 0:
+                                                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                                    lanes.store(held, patch[below, beside])
+                                                                    patch[below, beside] = lanes.zero()
+                                                                    held = held + lanes.width
+                                                            cuts = 1
+                            if cuts != 0:
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                        held = held + lanes.width
+                            tile.store_sums(found, patch)
+                            for below in range(down):
+                                for beside in range(over):
                                     p0 = tap_p0
                                     p1 = tap_p1
                                     p2 = tap_p2 + below
                                     p3 = tap_p3 + beside
-                                    result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                    result = found[below * tile.taps + beside]
                                     if add != 0:
                                         result += y[n, g, o, p0, p1, p2, p3]
                                     y[n, g, o, p0, p1, p2, p3] = result
-                                held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_in_place_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int,
         K0: int, K1: int, K2: int, K3: int, X3: int, X4: int, X5: int, X6: int, a0: int, a1: int, a2: int, a3: int,
         d0: int, d1: int, d2: int, d3: int, s0: int, s1: int, s2: int, s3: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=y_from_w_x_fold_x_in_place_room)
@@ -197,75 +200,78 @@ def y_from_w_x_fold_x_in_place(y: Real7, w: Real7, x: Real7, N: int, G: int, O: 
     low_p3 = -a3
     most_p2 = tile.taps if d2 == s2 else 1
     most_p3 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap_p0 in range(P0):
-            for tap_p1 in range(P1):
-                for tap_p2 in range(0, P2, most_p2):
-                    down = min(most_p2, P2 - tap_p2)
-                    for tap_p3 in range(0, P3, most_p3):
-                        over = min(most_p3, P3 - tap_p3)
-                        patch = tile.patch()
-                        held = scratch
-                        for below in range(tile.taps):
-                            for beside in range(tile.taps):
-                                patch[below, beside] = lanes.zero()
-                                lanes.store(held, lanes.zero())
-                                held = held + lanes.width
-                        chain = 0
-                        for c in range(C):
-                            for k0 in range(K0):
-                                for k1 in range(K1):
-                                    x3 = low_p0 + k0 * d0 + tap_p0 * s0
-                                    if 0 <= x3 < X3:
-                                        x4 = low_p1 + k1 * d1 + tap_p1 * s1
-                                        if 0 <= x4 < X4:
-                                            plane = x.pointer(n, g, c, x3, x4)
-                                            for row in range(0, K2, tile.lines):
-                                                rows = min(tile.lines, K2 - row)
-                                                for at in range(0, K3, lanes.width):
-                                                    count = K3 - at
-                                                    lines = tile.column()
-                                                    if rows == tile.lines and count >= lanes.width:
-                                                        for u in range(tile.lines):
-                                                            k2 = row + u
-                                                            k3 = at
-                                                            lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
-                                                    else:
-                                                        active = lanes.first(count)
-                                                        for u in range(tile.lines):
-                                                            k2 = min(row + u, K2 - 1)
-                                                            k3 = at
-                                                            lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
-                                                    tile.fold(patch, lines, rows, count, down, over, plane,
-                                                        x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2, d2,
-                                                        s2, low_p3 + at * d3 + tap_p3 * s3, s3)
-                                                    chain += tile.lines
-                                                    if chain >= 64:
-                                                        chain = 0
-                                                        held = scratch
-                                                        for below in range(tile.taps):
-                                                            for beside in range(tile.taps):
-                                                                lanes.store(held, lanes.load(held) + patch[below,
-                                                                    beside])
-                                                                patch[below, beside] = lanes.zero()
-                                                                held = held + lanes.width
-                        held = scratch
-                        for below in range(tile.taps):
-                            for beside in range(tile.taps):
-                                if below < down and beside < over:
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap_p0 in range(P0):
+                for tap_p1 in range(P1):
+                    for tap_p2 in range(0, P2, most_p2):
+                        down = min(most_p2, P2 - tap_p2)
+                        for tap_p3 in range(0, P3, most_p3):
+                            over = min(most_p3, P3 - tap_p3)
+                            patch = tile.patch()
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = lanes.zero()
+                            chain, cuts = 0, 0
+                            for c in range(C):
+                                for k0 in range(K0):
+                                    for k1 in range(K1):
+                                        x3 = low_p0 + k0 * d0 + tap_p0 * s0
+                                        if 0 <= x3 < X3:
+                                            x4 = low_p1 + k1 * d1 + tap_p1 * s1
+                                            if 0 <= x4 < X4:
+                                                plane = x.pointer(n, g, c, x3, x4)
+                                                for row in range(0, K2, tile.lines):
+                                                    rows = min(tile.lines, K2 - row)
+                                                    for at in range(0, K3, lanes.width):
+                                                        count = K3 - at
+                                                        k2 = row
+                                                        k3 = at
+                                                        lines = tile.read_where(w.lines((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1), (0, 0, 0, 0, 0, 1, 0)), rows, lanes.first(count))
+                                                        tile.fold(patch, lines, rows, count, down, over, plane,
+                                                            x.stride(5), X5, X6, low_p2 + row * d2 + tap_p2 * s2,
+                                                            d2, s2, low_p3 + at * d3 + tap_p3 * s3, s3)
+                                                        chain += tile.lines
+                                                        if chain >= 64:
+                                                            chain = 0
+                                                            held = scratch
+                                                            for below in range(tile.taps):
+                                                                for beside in range(tile.taps):
+                                                                    if cuts != 0:
+                                                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                                    lanes.store(held, patch[below, beside])
+                                                                    patch[below, beside] = lanes.zero()
+                                                                    held = held + lanes.width
+                                                            cuts = 1
+                            if cuts != 0:
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                        held = held + lanes.width
+                            tile.store_sums(found, patch)
+                            for below in range(down):
+                                for beside in range(over):
                                     p0 = tap_p0
                                     p1 = tap_p1
                                     p2 = tap_p2 + below
                                     p3 = tap_p3 + beside
-                                    result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                    result = found[below * tile.taps + beside]
                                     if add != 0:
                                         result += y[n, g, o, p0, p1, p2, p3]
                                     y[n, g, o, p0, p1, p2, p3] = result
-                                held = held + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 def y_from_w_x_fold_x_room(tile: Tile, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, C: int, K0: int,
@@ -317,82 +323,90 @@ def y_from_w_x_fold_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: 
             plane += d3
     sums = scratch + P0 * P1 * d3 * area
     first, last = share(N * G * O, task, tasks)
-    for item in range(first, last):
-        n = item // (G * O)
-        g = item // O % G
-        o = item % O
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for c in range(C):
-            for k0 in range(K0):
-                for k1 in range(K1):
-                    from_x3 = low_p0 + k0 * d0
-                    from_x4 = low_p1 + k1 * d1
-                    for top in range(0, K2, deep):
-                        bottom = min(K2, top + deep)
-                        from_x5 = low_p2 + top * d2
-                        for start in range(0, K3, stretch):
-                            end = min(K3, start + stretch)
-                            to = scratch
-                            needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d2 + more_lines
-                            for tap_p0 in range(P0):
-                                for tap_p1 in range(P1):
-                                    x3 = from_x3 + tap_p0 * s0
-                                    x4 = from_x4 + tap_p1 * s1
-                                    low = low_p3 + start * d3
-                                    there = X5 if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
-                                    copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, x4, 0, 0), x.stride(5),
-                                        from_x5, needed, there, x.stride(6), d3, low, span, X6)
-                                    to = to + d3 * area
-                            for row in range(top, bottom, tile.lines):
-                                rows = min(tile.lines, bottom - row)
-                                for at in range(start, end, lanes.width):
-                                    here = scratch + (at - start) + (row - top) * apart
-                                    if rows == tile.lines and at + lanes.width <= end:
-                                        w_lines = tile.column()
-                                        for u in range(tile.lines):
-                                            k2 = row + u
-                                            k3 = at
-                                            w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
-                                        for tap in range(count):
-                                            x_lines = tile.load_column(here + steps[tap], apart)
-                                            total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        n = first // (G * O)
+        g = first // O % G
+        o = first % O
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for c in range(C):
+                for k0 in range(K0):
+                    for k1 in range(K1):
+                        from_x3 = low_p0 + k0 * d0
+                        from_x4 = low_p1 + k1 * d1
+                        for top in range(0, K2, deep):
+                            bottom = min(K2, top + deep)
+                            from_x5 = low_p2 + top * d2
+                            for start in range(0, K3, stretch):
+                                end = min(K3, start + stretch)
+                                to = scratch
+                                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) * d2 + more_lines
+                                for tap_p0 in range(P0):
+                                    for tap_p1 in range(P1):
+                                        x3 = from_x3 + tap_p0 * s0
+                                        x4 = from_x4 + tap_p1 * s1
+                                        low = low_p3 + start * d3
+                                        there = X5 if 0 <= x3 < X3 and 0 <= x4 < X4 else 0
+                                        copy_lines(tile, to, pitch, area, x.pointer(n, g, c, x3, x4, 0, 0),
+                                            x.stride(5), from_x5, needed, there, x.stride(6), d3, low, span, X6)
+                                        to = to + d3 * area
+                                for row in range(top, bottom, tile.lines):
+                                    rows = min(tile.lines, bottom - row)
+                                    for at in range(start, end, lanes.width):
+                                        here = scratch + (at - start) + (row - top) * apart
+                                        if rows == tile.lines and at + lanes.width <= end:
+                                            w_lines = tile.column()
                                             for u in range(tile.lines):
-                                                total = fma(w_lines[0, u], x_lines[0, u], total)
-                                            lanes.store(sums + tap * lanes.width, total)
-                                    else:
-                                        active = lanes.first(end - at)
-                                        w_lines = tile.column()
-                                        for u in range(tile.lines):
-                                            k2 = min(row + u, K2 - 1)
-                                            k3 = at
-                                            w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
-                                        for tap in range(count):
-                                            x_lines = tile.load_column(here + steps[tap], apart)
-                                            total = lanes.load(sums + tap * lanes.width)
+                                                k2 = row + u
+                                                k3 = at
+                                                w_lines[0, u] = lanes.read(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
+                                            for tap in range(count):
+                                                x_lines = tile.load_column(here + steps[tap], apart)
+                                                total = lanes.load(sums + tap * lanes.width)
+                                                for u in range(tile.lines):
+                                                    total = fma(w_lines[0, u], x_lines[0, u], total)
+                                                lanes.store(sums + tap * lanes.width, total)
+                                        else:
+                                            active = lanes.first(end - at)
+                                            w_lines = tile.column()
                                             for u in range(tile.lines):
-                                                if u < rows:
-                                                    total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                                            lanes.store(sums + tap * lanes.width, total)
-                                chain += ceil_div(end - start, lanes.width) * tile.lines
-                                if chain >= 64:
-                                    chain = 0
-                                    for tap in range(count):
-                                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                                        lanes.store(more, lanes.load(more) + lanes.load(held))
-                                        lanes.store(held, lanes.zero())
-        at_sum = sums
-        for p0 in range(P0):
-            for p1 in range(P1):
-                for p2 in range(P2):
-                    for p3 in range(P3):
-                        more = at_sum + count * lanes.width
-                        result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                        if add != 0:
-                            result += y[n, g, o, p0, p1, p2, p3]
-                        y[n, g, o, p0, p1, p2, p3] = result
-                        at_sum = at_sum + lanes.width
+                                                k2 = min(row + u, K2 - 1)
+                                                k3 = at
+                                                w_lines[0, u] = lanes.read_where(w.line((g, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
+                                            for tap in range(count):
+                                                x_lines = tile.load_column(here + steps[tap], apart)
+                                                total = lanes.load(sums + tap * lanes.width)
+                                                for u in range(tile.lines):
+                                                    if u < rows:
+                                                        total = fma(w_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                                lanes.store(sums + tap * lanes.width, total)
+                                    chain += ceil_div(end - start, lanes.width) * tile.lines
+                                    if chain >= 64:
+                                        chain = 0
+                                        for tap in range(count):
+                                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                            lanes.store(more, lanes.load(more) + lanes.load(held))
+                                            lanes.store(held, lanes.zero())
+            at_sum = sums
+            for p0 in range(P0):
+                for p1 in range(P1):
+                    for p2 in range(P2):
+                        for p3 in range(P3):
+                            more = at_sum + count * lanes.width
+                            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                            if add != 0:
+                                result += y[n, g, o, p0, p1, p2, p3]
+                            y[n, g, o, p0, p1, p2, p3] = result
+                            at_sum = at_sum + lanes.width
+            o += 1
+            if o == O:
+                o = 0
+                g += 1
+                if g == G:
+                    g = 0
+                    n += 1
 
 
 @task
@@ -552,13 +566,10 @@ def y_from_w_x_slide_x_in_place_by_twos(y: Real7, w: Real7, x: Real7, N: int, G:
                                             down = min(most_k2, K2 - tap_k2)
                                             for tap_k3 in range(0, K3, most_k3):
                                                 over = min(most_k3, K3 - tap_k3)
-                                                patch = tall.patch()
-                                                for below in range(tall.taps):
-                                                    for beside in range(tall.taps):
-                                                        patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, tap_k1, min(tap_k2 + below, K2 - 1), min(tap_k3 + beside, K3 - 1)])
-                                                tall.slide_twos(total, patch, down, over, plane, x.stride(5), X5,
-                                                    X6, from_x5 + (row - top) * s2 + tap_k2 * d2, s2, d2,
-                                                    low_k3 + at * s3 + tap_k3 * d3, d3)
+                                                tall.slide_twos(total, w.pointer(g, o, c, tap_k0, tap_k1, tap_k2,
+                                                    tap_k3), w.stride(5), w.stride(6), down, over, plane,
+                                                    x.stride(5), X5, X6, from_x5 + (row - top) * s2 + tap_k2 * d2,
+                                                    s2, d2, low_k3 + at * s3 + tap_k3 * d3, d3)
                     active = lanes.first(end - at)
                     p3 = at
                     p2 = row
@@ -644,13 +655,10 @@ def y_from_w_x_slide_x_in_place(y: Real7, w: Real7, x: Real7, N: int, G: int, O:
                                             down = min(most_k2, K2 - tap_k2)
                                             for tap_k3 in range(0, K3, most_k3):
                                                 over = min(most_k3, K3 - tap_k3)
-                                                patch = tall.patch()
-                                                for below in range(tall.taps):
-                                                    for beside in range(tall.taps):
-                                                        patch[below, beside] = lanes.fill(w[g, o, c, tap_k0, tap_k1, min(tap_k2 + below, K2 - 1), min(tap_k3 + beside, K3 - 1)])
-                                                tall.slide(total, patch, down, over, plane, x.stride(5), X5, X6,
-                                                    from_x5 + (row - top) * s2 + tap_k2 * d2, s2, d2,
-                                                    low_k3 + at * s3 + tap_k3 * d3, d3)
+                                                tall.slide(total, w.pointer(g, o, c, tap_k0, tap_k1, tap_k2,
+                                                    tap_k3), w.stride(5), w.stride(6), down, over, plane,
+                                                    x.stride(5), X5, X6, from_x5 + (row - top) * s2 + tap_k2 * d2,
+                                                    s2, d2, low_k3 + at * s3 + tap_k3 * d3, d3)
                     active = lanes.first(end - at)
                     p3 = at
                     p2 = row
@@ -1514,11 +1522,12 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: in
                                                         down = min(most_k2, taps_k2 - tap_k2)
                                                         for tap_k3 in range(0, taps_k3, most_k3):
                                                             over = min(most_k3, taps_k3 - tap_k3)
-                                                            patch = tile.patch()
-                                                            for below in range(tile.taps):
-                                                                for beside in range(tile.taps):
-                                                                    patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
-                                                            tile.slide(total, patch, down, over, plane,
+                                                            tile.slide(total, w.pointer(g, o, c,
+                                                                first_k0 + tap_k0 * step_k0,
+                                                                first_k1 + tap_k1 * step_k1,
+                                                                first_k2 + tap_k2 * step_k2,
+                                                                first_k3 + tap_k3 * step_k3), step_k2 * w.stride(5),
+                                                                step_k3 * w.stride(6), down, over, plane,
                                                                 gy.stride(5), P2, P3,
                                                                 from_p2 + (row - top) + tap_k2 * by_k2, 1, by_k2,
                                                                 low_k3 + at + tap_k3 * by_k3, by_k3)
@@ -1541,11 +1550,12 @@ def gx_from_gy_w_slide_gy_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: in
                                                         down = min(most_k2, taps_k2 - tap_k2)
                                                         for tap_k3 in range(0, taps_k3, most_k3):
                                                             over = min(most_k3, taps_k3 - tap_k3)
-                                                            patch = tile.patch()
-                                                            for below in range(tile.taps):
-                                                                for beside in range(tile.taps):
-                                                                    patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
-                                                            tile.slide(other, patch, down, over, plane,
+                                                            tile.slide(other, w.pointer(g, o, c,
+                                                                first_k0 + tap_k0 * step_k0,
+                                                                first_k1 + tap_k1 * step_k1,
+                                                                first_k2 + tap_k2 * step_k2,
+                                                                first_k3 + tap_k3 * step_k3), step_k2 * w.stride(5),
+                                                                step_k3 * w.stride(6), down, over, plane,
                                                                 gy.stride(5), P2, P3,
                                                                 from_p2 + (row - top) + tap_k2 * by_k2, 1, by_k2,
                                                                 low_k3 + at + tap_k3 * by_k3, by_k3)
@@ -1688,12 +1698,13 @@ def gx_from_gy_w_slide_gy_in_place(gx: Real7, gy: Real7, w: Real7, N: int, G: in
                                                             down = min(most_k2, taps_k2 - tap_k2)
                                                             for tap_k3 in range(0, taps_k3, most_k3):
                                                                 over = min(most_k3, taps_k3 - tap_k3)
-                                                                patch = tall.patch()
-                                                                for below in range(tall.taps):
-                                                                    for beside in range(tall.taps):
-                                                                        patch[below, beside] = lanes.fill(w[g, o, c, first_k0 + tap_k0 * step_k0, first_k1 + tap_k1 * step_k1, first_k2 + (min(tap_k2 + below, taps_k2 - 1)) * step_k2, first_k3 + (min(tap_k3 + beside, taps_k3 - 1)) * step_k3])
-                                                                tall.slide(total, patch, down, over, plane,
-                                                                    gy.stride(5), P2, P3,
+                                                                tall.slide(total, w.pointer(g, o, c,
+                                                                    first_k0 + tap_k0 * step_k0,
+                                                                    first_k1 + tap_k1 * step_k1,
+                                                                    first_k2 + tap_k2 * step_k2,
+                                                                    first_k3 + tap_k3 * step_k3),
+                                                                    step_k2 * w.stride(5), step_k3 * w.stride(6),
+                                                                    down, over, plane, gy.stride(5), P2, P3,
                                                                     from_p2 + (row - top) + tap_k2 * by_k2, 1,
                                                                     by_k2, low_k3 + at + tap_k3 * by_k3, by_k3)
                                     active = lanes.first(end - at)
@@ -2037,13 +2048,15 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: int
                                                         down = min(most_p2, taps_p2 - tap_p2)
                                                         for tap_p3 in range(0, taps_p3, most_p3):
                                                             over = min(most_p3, taps_p3 - tap_p3)
-                                                            patch = tile.patch()
-                                                            for below in range(tile.taps):
-                                                                for beside in range(tile.taps):
-                                                                    patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
-                                                            tile.slide(total, patch, down, over, plane, w.stride(5),
-                                                                K2, K3, from_k2 + (row - top) + tap_p2 * by_p2, 1,
-                                                                by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
+                                                            tile.slide(total, gy.pointer(n, g, o,
+                                                                first_p0 + tap_p0 * step_p0,
+                                                                first_p1 + tap_p1 * step_p1,
+                                                                first_p2 + tap_p2 * step_p2,
+                                                                first_p3 + tap_p3 * step_p3),
+                                                                step_p2 * gy.stride(5), step_p3 * gy.stride(6),
+                                                                down, over, plane, w.stride(5), K2, K3,
+                                                                from_k2 + (row - top) + tap_p2 * by_p2, 1, by_p2,
+                                                                low_p3 + at + tap_p3 * by_p3, by_p3)
                                 phase_x6 = 1
                                 first_p3 = integer_scratch[5 * phase_x6]
                                 step_p3 = integer_scratch[5 * phase_x6 + 1]
@@ -2063,13 +2076,15 @@ def gx_from_gy_w_slide_w_in_place_by_twos(gx: Real7, gy: Real7, w: Real7, N: int
                                                         down = min(most_p2, taps_p2 - tap_p2)
                                                         for tap_p3 in range(0, taps_p3, most_p3):
                                                             over = min(most_p3, taps_p3 - tap_p3)
-                                                            patch = tile.patch()
-                                                            for below in range(tile.taps):
-                                                                for beside in range(tile.taps):
-                                                                    patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
-                                                            tile.slide(other, patch, down, over, plane, w.stride(5),
-                                                                K2, K3, from_k2 + (row - top) + tap_p2 * by_p2, 1,
-                                                                by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
+                                                            tile.slide(other, gy.pointer(n, g, o,
+                                                                first_p0 + tap_p0 * step_p0,
+                                                                first_p1 + tap_p1 * step_p1,
+                                                                first_p2 + tap_p2 * step_p2,
+                                                                first_p3 + tap_p3 * step_p3),
+                                                                step_p2 * gy.stride(5), step_p3 * gy.stride(6),
+                                                                down, over, plane, w.stride(5), K2, K3,
+                                                                from_k2 + (row - top) + tap_p2 * by_p2, 1, by_p2,
+                                                                low_p3 + at + tap_p3 * by_p3, by_p3)
                                 x5 = phase_x5 + row * d2
                                 x6 = at * 2
                                 tile.write_pairs(gx.lines((n, g, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, 1), (0, 0,
@@ -2209,12 +2224,13 @@ def gx_from_gy_w_slide_w_in_place(gx: Real7, gy: Real7, w: Real7, N: int, G: int
                                                             down = min(most_p2, taps_p2 - tap_p2)
                                                             for tap_p3 in range(0, taps_p3, most_p3):
                                                                 over = min(most_p3, taps_p3 - tap_p3)
-                                                                patch = tall.patch()
-                                                                for below in range(tall.taps):
-                                                                    for beside in range(tall.taps):
-                                                                        patch[below, beside] = lanes.fill(gy[n, g, o, first_p0 + tap_p0 * step_p0, first_p1 + tap_p1 * step_p1, first_p2 + (min(tap_p2 + below, taps_p2 - 1)) * step_p2, first_p3 + (min(tap_p3 + beside, taps_p3 - 1)) * step_p3])
-                                                                tall.slide(total, patch, down, over, plane,
-                                                                    w.stride(5), K2, K3,
+                                                                tall.slide(total, gy.pointer(n, g, o,
+                                                                    first_p0 + tap_p0 * step_p0,
+                                                                    first_p1 + tap_p1 * step_p1,
+                                                                    first_p2 + tap_p2 * step_p2,
+                                                                    first_p3 + tap_p3 * step_p3),
+                                                                    step_p2 * gy.stride(5), step_p3 * gy.stride(6),
+                                                                    down, over, plane, w.stride(5), K2, K3,
                                                                     from_k2 + (row - top) + tap_p2 * by_p2, 1,
                                                                     by_p2, low_p3 + at + tap_p3 * by_p3, by_p3)
                                     active = lanes.first(end - at)

@@ -289,58 +289,59 @@ def gw_from_gy_x_fold_gy(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: i
         count += 1
     sums = scratch + area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for start in range(0, X0, stretch):
-            end = min(X0, start + stretch)
-            to = scratch
-            low = low_k0 + start
-            copy_lines(tile, to, pitch, area, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), 1, low, span, P0)
-            to = to + area
-            for at in range(start, end, tile.lines * lanes.width):
-                here = scratch + (at - start)
-                if at + tile.lines * lanes.width <= end:
-                    x_lines = tile.column()
-                    for u in range(tile.lines):
-                        x0 = at + u * lanes.width
-                        x_lines[0, u] = lanes.read(x.line((x0,), (1,)))
-                    for tap in range(count):
-                        gy_lines = tile.load_column(here + steps[tap], apart)
-                        total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for start in range(0, X0, stretch):
+                end = min(X0, start + stretch)
+                to = scratch
+                low = low_k0 + start
+                copy_lines(tile, to, pitch, area, gy.pointer(0), 0, 0, 1, 1, gy.stride(0), 1, low, span, P0)
+                to = to + area
+                for at in range(start, end, tile.lines * lanes.width):
+                    here = scratch + (at - start)
+                    if at + tile.lines * lanes.width <= end:
+                        x_lines = tile.column()
                         for u in range(tile.lines):
-                            total = fma(gy_lines[0, u], x_lines[0, u], total)
-                        lanes.store(sums + tap * lanes.width, total)
-                else:
-                    x_lines = tile.column()
-                    for u in range(tile.lines):
-                        x0 = at + u * lanes.width
-                        active = lanes.first(end - x0)
-                        x_lines[0, u] = lanes.read_where(x.line((x0,), (1,)), active)
-                    for tap in range(count):
-                        gy_lines = tile.load_column(here + steps[tap], apart)
-                        total = lanes.load(sums + tap * lanes.width)
+                            x0 = at + u * lanes.width
+                            x_lines[0, u] = lanes.read(x.line((x0,), (1,)))
+                        for tap in range(count):
+                            gy_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                total = fma(gy_lines[0, u], x_lines[0, u], total)
+                            lanes.store(sums + tap * lanes.width, total)
+                    else:
+                        x_lines = tile.column()
                         for u in range(tile.lines):
-                            if at + u * lanes.width < end:
-                                active = lanes.first(end - at - u * lanes.width)
-                                total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
-                        lanes.store(sums + tap * lanes.width, total)
-            chain += ceil_div(end - start, lanes.width)
-            if chain >= 64:
-                chain = 0
-                for tap in range(count):
-                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                    lanes.store(more, lanes.load(more) + lanes.load(held))
-                    lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0):
-            more = at_sum + count * lanes.width
-            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-            if add != 0:
-                result += gw[k0]
-            gw[k0] = result
-            at_sum = at_sum + lanes.width
+                            x0 = at + u * lanes.width
+                            active = lanes.first(end - x0)
+                            x_lines[0, u] = lanes.read_where(x.line((x0,), (1,)), active)
+                        for tap in range(count):
+                            gy_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                if at + u * lanes.width < end:
+                                    active = lanes.first(end - at - u * lanes.width)
+                                    total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                            lanes.store(sums + tap * lanes.width, total)
+                chain += ceil_div(end - start, lanes.width)
+                if chain >= 64:
+                    chain = 0
+                    for tap in range(count):
+                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                        lanes.store(more, lanes.load(more) + lanes.load(held))
+                        lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0):
+                more = at_sum + count * lanes.width
+                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                if add != 0:
+                    result += gw[k0]
+                gw[k0] = result
+                at_sum = at_sum + lanes.width
 
 
 def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, K0: int, X0: int, a0: int) -> int:
@@ -374,58 +375,59 @@ def gw_from_gy_x_fold_x(gw: Real1, gy: Real1, x: Real1, P0: int, K0: int, X0: in
         count += 1
     sums = scratch + area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for start in range(0, P0, stretch):
-            end = min(P0, start + stretch)
-            to = scratch
-            low = low_k0 + start
-            copy_lines(tile, to, pitch, area, x.pointer(0), 0, 0, 1, 1, x.stride(0), 1, low, span, X0)
-            to = to + area
-            for at in range(start, end, tile.lines * lanes.width):
-                here = scratch + (at - start)
-                if at + tile.lines * lanes.width <= end:
-                    gy_lines = tile.column()
-                    for u in range(tile.lines):
-                        p0 = at + u * lanes.width
-                        gy_lines[0, u] = lanes.read(gy.line((p0,), (1,)))
-                    for tap in range(count):
-                        x_lines = tile.load_column(here + steps[tap], apart)
-                        total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for start in range(0, P0, stretch):
+                end = min(P0, start + stretch)
+                to = scratch
+                low = low_k0 + start
+                copy_lines(tile, to, pitch, area, x.pointer(0), 0, 0, 1, 1, x.stride(0), 1, low, span, X0)
+                to = to + area
+                for at in range(start, end, tile.lines * lanes.width):
+                    here = scratch + (at - start)
+                    if at + tile.lines * lanes.width <= end:
+                        gy_lines = tile.column()
                         for u in range(tile.lines):
-                            total = fma(gy_lines[0, u], x_lines[0, u], total)
-                        lanes.store(sums + tap * lanes.width, total)
-                else:
-                    gy_lines = tile.column()
-                    for u in range(tile.lines):
-                        p0 = at + u * lanes.width
-                        active = lanes.first(end - p0)
-                        gy_lines[0, u] = lanes.read_where(gy.line((p0,), (1,)), active)
-                    for tap in range(count):
-                        x_lines = tile.load_column(here + steps[tap], apart)
-                        total = lanes.load(sums + tap * lanes.width)
+                            p0 = at + u * lanes.width
+                            gy_lines[0, u] = lanes.read(gy.line((p0,), (1,)))
+                        for tap in range(count):
+                            x_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                total = fma(gy_lines[0, u], x_lines[0, u], total)
+                            lanes.store(sums + tap * lanes.width, total)
+                    else:
+                        gy_lines = tile.column()
                         for u in range(tile.lines):
-                            if at + u * lanes.width < end:
-                                active = lanes.first(end - at - u * lanes.width)
-                                total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                        lanes.store(sums + tap * lanes.width, total)
-            chain += ceil_div(end - start, lanes.width)
-            if chain >= 64:
-                chain = 0
-                for tap in range(count):
-                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                    lanes.store(more, lanes.load(more) + lanes.load(held))
-                    lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0 - 1, -1, -1):
-            more = at_sum + count * lanes.width
-            result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-            if add != 0:
-                result += gw[k0]
-            gw[k0] = result
-            at_sum = at_sum + lanes.width
+                            p0 = at + u * lanes.width
+                            active = lanes.first(end - p0)
+                            gy_lines[0, u] = lanes.read_where(gy.line((p0,), (1,)), active)
+                        for tap in range(count):
+                            x_lines = tile.load_column(here + steps[tap], apart)
+                            total = lanes.load(sums + tap * lanes.width)
+                            for u in range(tile.lines):
+                                if at + u * lanes.width < end:
+                                    active = lanes.first(end - at - u * lanes.width)
+                                    total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                            lanes.store(sums + tap * lanes.width, total)
+                chain += ceil_div(end - start, lanes.width)
+                if chain >= 64:
+                    chain = 0
+                    for tap in range(count):
+                        held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                        lanes.store(more, lanes.load(more) + lanes.load(held))
+                        lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0 - 1, -1, -1):
+                more = at_sum + count * lanes.width
+                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                if add != 0:
+                    result += gw[k0]
+                gw[k0] = result
+                at_sum = at_sum + lanes.width
 
 
 @task

@@ -124,11 +124,8 @@ def y_from_w_x_slide_w_in_place(y: Real2, w: Real2, x: Real2, P0: int, P1: int, 
                         down = min(most_x0, X0 - tap_x0)
                         for tap_x1 in range(0, X1, most_x1):
                             over = min(most_x1, X1 - tap_x1)
-                            patch = tall.patch()
-                            for below in range(tall.taps):
-                                for beside in range(tall.taps):
-                                    patch[below, beside] = lanes.fill(x[(X0 - 1) - (min(tap_x0 + below, X0 - 1)), (X1 - 1) - (min(tap_x1 + beside, X1 - 1))])
-                            tall.slide(total, patch, down, over, plane, w.stride(0), K0, K1,
+                            tall.slide(total, x.pointer((X0 - 1) - tap_x0, (X1 - 1) - tap_x1), -1 * x.stride(0),
+                                -1 * x.stride(1), down, over, plane, w.stride(0), K0, K1,
                                 from_k0 + (row - top) + tap_x0, 1, 1, low_x1 + at + tap_x1, 1)
                     active = lanes.first(end - at)
                     p1 = at
@@ -289,11 +286,8 @@ def y_from_w_x_slide_x_in_place(y: Real2, w: Real2, x: Real2, P0: int, P1: int, 
                         down = min(most_k0, K0 - tap_k0)
                         for tap_k1 in range(0, K1, most_k1):
                             over = min(most_k1, K1 - tap_k1)
-                            patch = tall.patch()
-                            for below in range(tall.taps):
-                                for beside in range(tall.taps):
-                                    patch[below, beside] = lanes.fill(w[(K0 - 1) - (min(tap_k0 + below, K0 - 1)), (K1 - 1) - (min(tap_k1 + beside, K1 - 1))])
-                            tall.slide(total, patch, down, over, plane, x.stride(0), X0, X1,
+                            tall.slide(total, w.pointer((K0 - 1) - tap_k0, (K1 - 1) - tap_k1), -1 * w.stride(0),
+                                -1 * w.stride(1), down, over, plane, x.stride(0), X0, X1,
                                 from_x0 + (row - top) + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
                     active = lanes.first(end - at)
                     p1 = at
@@ -474,7 +468,7 @@ def gw_from_gy_x_plain(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: int
 def gw_from_gy_x_fold_gy_in_place_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=gw_from_gy_x_fold_gy_in_place_room)
@@ -486,59 +480,56 @@ def gw_from_gy_x_fold_gy_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: i
     low_k1 = -a1
     most_k0 = tile.taps
     most_k1 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap_k0 in range(0, K0, most_k0):
-            down = min(most_k0, K0 - tap_k0)
-            for tap_k1 in range(0, K1, most_k1):
-                over = min(most_k1, K1 - tap_k1)
-                patch = tile.patch()
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        patch[below, beside] = lanes.zero()
-                        lanes.store(held, lanes.zero())
-                        held = held + lanes.width
-                chain = 0
-                plane = gy.pointer()
-                for row in range(0, X0, tile.lines):
-                    rows = min(tile.lines, X0 - row)
-                    for at in range(0, X1, lanes.width):
-                        count = X1 - at
-                        lines = tile.column()
-                        if rows == tile.lines and count >= lanes.width:
-                            for u in range(tile.lines):
-                                x0 = row + u
-                                x1 = at
-                                lines[0, u] = lanes.read(x.line((x0, x1), (0, 1)))
-                        else:
-                            active = lanes.first(count)
-                            for u in range(tile.lines):
-                                x0 = min(row + u, X0 - 1)
-                                x1 = at
-                                lines[0, u] = lanes.read_where(x.line((x0, x1), (0, 1)), active)
-                        tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(0), P0, P1,
-                            low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
-                        chain += tile.lines
-                        if chain >= 64:
-                            chain = 0
-                            held = scratch
-                            for below in range(tile.taps):
-                                for beside in range(tile.taps):
-                                    lanes.store(held, lanes.load(held) + patch[below, beside])
-                                    patch[below, beside] = lanes.zero()
-                                    held = held + lanes.width
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        if below < down and beside < over:
+    if first < last:
+        for item in range(first, last):
+            for tap_k0 in range(0, K0, most_k0):
+                down = min(most_k0, K0 - tap_k0)
+                for tap_k1 in range(0, K1, most_k1):
+                    over = min(most_k1, K1 - tap_k1)
+                    patch = tile.patch()
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                    chain, cuts = 0, 0
+                    plane = gy.pointer()
+                    for row in range(0, X0, tile.lines):
+                        rows = min(tile.lines, X0 - row)
+                        for at in range(0, X1, lanes.width):
+                            count = X1 - at
+                            x0 = row
+                            x1 = at
+                            lines = tile.read_where(x.lines((x0, x1), (0, 1), (1, 0)), rows, lanes.first(count))
+                            tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(0), P0, P1,
+                                low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
+                            chain += tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        if cuts != 0:
+                                            patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                        lanes.store(held, patch[below, beside])
+                                        patch[below, beside] = lanes.zero()
+                                        held = held + lanes.width
+                                cuts = 1
+                    if cuts != 0:
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                held = held + lanes.width
+                    tile.store_sums(found, patch)
+                    for below in range(down):
+                        for beside in range(over):
                             k0 = tap_k0 + below
                             k1 = tap_k1 + beside
-                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            result = found[below * tile.taps + beside]
                             if add != 0:
                                 result += gw[k0, k1]
                             gw[k0, k1] = result
-                        held = held + lanes.width
 
 
 def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
@@ -581,73 +572,74 @@ def gw_from_gy_x_fold_gy(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: i
             count += 1
     sums = scratch + area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for top in range(0, X0, deep):
-            bottom = min(X0, top + deep)
-            from_p0 = low_k0 + top
-            for start in range(0, X1, stretch):
-                end = min(X1, start + stretch)
-                to = scratch
-                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                low = low_k1 + start
-                copy_lines(tile, to, pitch, area, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0, gy.stride(1),
-                    1, low, span, P1)
-                to = to + area
-                for row in range(top, bottom, tile.lines):
-                    rows = min(tile.lines, bottom - row)
-                    for at in range(start, end, lanes.width):
-                        here = scratch + (at - start) + (row - top) * apart
-                        if rows == tile.lines and at + lanes.width <= end:
-                            x_lines = tile.column()
-                            for u in range(tile.lines):
-                                x0 = row + u
-                                x1 = at
-                                x_lines[0, u] = lanes.read(x.line((x0, x1), (0, 1)))
-                            for tap in range(count):
-                                gy_lines = tile.load_column(here + steps[tap], apart)
-                                total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for top in range(0, X0, deep):
+                bottom = min(X0, top + deep)
+                from_p0 = low_k0 + top
+                for start in range(0, X1, stretch):
+                    end = min(X1, start + stretch)
+                    to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                    low = low_k1 + start
+                    copy_lines(tile, to, pitch, area, gy.pointer(0, 0), gy.stride(0), from_p0, needed, P0,
+                        gy.stride(1), 1, low, span, P1)
+                    to = to + area
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for at in range(start, end, lanes.width):
+                            here = scratch + (at - start) + (row - top) * apart
+                            if rows == tile.lines and at + lanes.width <= end:
+                                x_lines = tile.column()
                                 for u in range(tile.lines):
-                                    total = fma(gy_lines[0, u], x_lines[0, u], total)
-                                lanes.store(sums + tap * lanes.width, total)
-                        else:
-                            active = lanes.first(end - at)
-                            x_lines = tile.column()
-                            for u in range(tile.lines):
-                                x0 = min(row + u, X0 - 1)
-                                x1 = at
-                                x_lines[0, u] = lanes.read_where(x.line((x0, x1), (0, 1)), active)
-                            for tap in range(count):
-                                gy_lines = tile.load_column(here + steps[tap], apart)
-                                total = lanes.load(sums + tap * lanes.width)
+                                    x0 = row + u
+                                    x1 = at
+                                    x_lines[0, u] = lanes.read(x.line((x0, x1), (0, 1)))
+                                for tap in range(count):
+                                    gy_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                            else:
+                                active = lanes.first(end - at)
+                                x_lines = tile.column()
                                 for u in range(tile.lines):
-                                    if u < rows:
-                                        total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
-                                lanes.store(sums + tap * lanes.width, total)
-                    chain += ceil_div(end - start, lanes.width) * tile.lines
-                    if chain >= 64:
-                        chain = 0
-                        for tap in range(count):
-                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                            lanes.store(more, lanes.load(more) + lanes.load(held))
-                            lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0):
-            for k1 in range(K1):
-                more = at_sum + count * lanes.width
-                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                if add != 0:
-                    result += gw[k0, k1]
-                gw[k0, k1] = result
-                at_sum = at_sum + lanes.width
+                                    x0 = min(row + u, X0 - 1)
+                                    x1 = at
+                                    x_lines[0, u] = lanes.read_where(x.line((x0, x1), (0, 1)), active)
+                                for tap in range(count):
+                                    gy_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                        chain += ceil_div(end - start, lanes.width) * tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            for tap in range(count):
+                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                lanes.store(more, lanes.load(more) + lanes.load(held))
+                                lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0):
+                for k1 in range(K1):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += gw[k0, k1]
+                    gw[k0, k1] = result
+                    at_sum = at_sum + lanes.width
 
 
 def gw_from_gy_x_fold_x_in_place_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
         a1: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=gw_from_gy_x_fold_x_in_place_room)
@@ -659,59 +651,56 @@ def gw_from_gy_x_fold_x_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: in
     low_k1 = a1 - K1 + 1
     most_k0 = tile.taps
     most_k1 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap_k0 in range(0, K0, most_k0):
-            down = min(most_k0, K0 - tap_k0)
-            for tap_k1 in range(0, K1, most_k1):
-                over = min(most_k1, K1 - tap_k1)
-                patch = tile.patch()
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        patch[below, beside] = lanes.zero()
-                        lanes.store(held, lanes.zero())
-                        held = held + lanes.width
-                chain = 0
-                plane = x.pointer()
-                for row in range(0, P0, tile.lines):
-                    rows = min(tile.lines, P0 - row)
-                    for at in range(0, P1, lanes.width):
-                        count = P1 - at
-                        lines = tile.column()
-                        if rows == tile.lines and count >= lanes.width:
-                            for u in range(tile.lines):
-                                p0 = row + u
-                                p1 = at
-                                lines[0, u] = lanes.read(gy.line((p0, p1), (0, 1)))
-                        else:
-                            active = lanes.first(count)
-                            for u in range(tile.lines):
-                                p0 = min(row + u, P0 - 1)
-                                p1 = at
-                                lines[0, u] = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
-                        tile.fold(patch, lines, rows, count, down, over, plane, x.stride(0), X0, X1,
-                            low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
-                        chain += tile.lines
-                        if chain >= 64:
-                            chain = 0
-                            held = scratch
-                            for below in range(tile.taps):
-                                for beside in range(tile.taps):
-                                    lanes.store(held, lanes.load(held) + patch[below, beside])
-                                    patch[below, beside] = lanes.zero()
-                                    held = held + lanes.width
-                held = scratch
-                for below in range(tile.taps):
-                    for beside in range(tile.taps):
-                        if below < down and beside < over:
+    if first < last:
+        for item in range(first, last):
+            for tap_k0 in range(0, K0, most_k0):
+                down = min(most_k0, K0 - tap_k0)
+                for tap_k1 in range(0, K1, most_k1):
+                    over = min(most_k1, K1 - tap_k1)
+                    patch = tile.patch()
+                    for below in range(tile.taps):
+                        for beside in range(tile.taps):
+                            patch[below, beside] = lanes.zero()
+                    chain, cuts = 0, 0
+                    plane = x.pointer()
+                    for row in range(0, P0, tile.lines):
+                        rows = min(tile.lines, P0 - row)
+                        for at in range(0, P1, lanes.width):
+                            count = P1 - at
+                            p0 = row
+                            p1 = at
+                            lines = tile.read_where(gy.lines((p0, p1), (0, 1), (1, 0)), rows, lanes.first(count))
+                            tile.fold(patch, lines, rows, count, down, over, plane, x.stride(0), X0, X1,
+                                low_k0 + row + tap_k0, 1, 1, low_k1 + at + tap_k1, 1)
+                            chain += tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                held = scratch
+                                for below in range(tile.taps):
+                                    for beside in range(tile.taps):
+                                        if cuts != 0:
+                                            patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                        lanes.store(held, patch[below, beside])
+                                        patch[below, beside] = lanes.zero()
+                                        held = held + lanes.width
+                                cuts = 1
+                    if cuts != 0:
+                        held = scratch
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                held = held + lanes.width
+                    tile.store_sums(found, patch)
+                    for below in range(down):
+                        for beside in range(over):
                             k0 = (K0 - 1) - (tap_k0 + below)
                             k1 = (K1 - 1) - (tap_k1 + beside)
-                            result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                            result = found[below * tile.taps + beside]
                             if add != 0:
                                 result += gw[k0, k1]
                             gw[k0, k1] = result
-                        held = held + lanes.width
 
 
 def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, K0: int, K1: int, X0: int, X1: int, a0: int,
@@ -754,67 +743,68 @@ def gw_from_gy_x_fold_x(gw: Real2, gy: Real2, x: Real2, P0: int, P1: int, K0: in
             count += 1
     sums = scratch + area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for top in range(0, P0, deep):
-            bottom = min(P0, top + deep)
-            from_x0 = low_k0 + top
-            for start in range(0, P1, stretch):
-                end = min(P1, start + stretch)
-                to = scratch
-                needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                low = low_k1 + start
-                copy_lines(tile, to, pitch, area, x.pointer(0, 0), x.stride(0), from_x0, needed, X0, x.stride(1), 1,
-                    low, span, X1)
-                to = to + area
-                for row in range(top, bottom, tile.lines):
-                    rows = min(tile.lines, bottom - row)
-                    for at in range(start, end, lanes.width):
-                        here = scratch + (at - start) + (row - top) * apart
-                        if rows == tile.lines and at + lanes.width <= end:
-                            gy_lines = tile.column()
-                            for u in range(tile.lines):
-                                p0 = row + u
-                                p1 = at
-                                gy_lines[0, u] = lanes.read(gy.line((p0, p1), (0, 1)))
-                            for tap in range(count):
-                                x_lines = tile.load_column(here + steps[tap], apart)
-                                total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for top in range(0, P0, deep):
+                bottom = min(P0, top + deep)
+                from_x0 = low_k0 + top
+                for start in range(0, P1, stretch):
+                    end = min(P1, start + stretch)
+                    to = scratch
+                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                    low = low_k1 + start
+                    copy_lines(tile, to, pitch, area, x.pointer(0, 0), x.stride(0), from_x0, needed, X0,
+                        x.stride(1), 1, low, span, X1)
+                    to = to + area
+                    for row in range(top, bottom, tile.lines):
+                        rows = min(tile.lines, bottom - row)
+                        for at in range(start, end, lanes.width):
+                            here = scratch + (at - start) + (row - top) * apart
+                            if rows == tile.lines and at + lanes.width <= end:
+                                gy_lines = tile.column()
                                 for u in range(tile.lines):
-                                    total = fma(gy_lines[0, u], x_lines[0, u], total)
-                                lanes.store(sums + tap * lanes.width, total)
-                        else:
-                            active = lanes.first(end - at)
-                            gy_lines = tile.column()
-                            for u in range(tile.lines):
-                                p0 = min(row + u, P0 - 1)
-                                p1 = at
-                                gy_lines[0, u] = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
-                            for tap in range(count):
-                                x_lines = tile.load_column(here + steps[tap], apart)
-                                total = lanes.load(sums + tap * lanes.width)
+                                    p0 = row + u
+                                    p1 = at
+                                    gy_lines[0, u] = lanes.read(gy.line((p0, p1), (0, 1)))
+                                for tap in range(count):
+                                    x_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                            else:
+                                active = lanes.first(end - at)
+                                gy_lines = tile.column()
                                 for u in range(tile.lines):
-                                    if u < rows:
-                                        total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                                lanes.store(sums + tap * lanes.width, total)
-                    chain += ceil_div(end - start, lanes.width) * tile.lines
-                    if chain >= 64:
-                        chain = 0
-                        for tap in range(count):
-                            held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                            lanes.store(more, lanes.load(more) + lanes.load(held))
-                            lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0 - 1, -1, -1):
-            for k1 in range(K1 - 1, -1, -1):
-                more = at_sum + count * lanes.width
-                result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                if add != 0:
-                    result += gw[k0, k1]
-                gw[k0, k1] = result
-                at_sum = at_sum + lanes.width
+                                    p0 = min(row + u, P0 - 1)
+                                    p1 = at
+                                    gy_lines[0, u] = lanes.read_where(gy.line((p0, p1), (0, 1)), active)
+                                for tap in range(count):
+                                    x_lines = tile.load_column(here + steps[tap], apart)
+                                    total = lanes.load(sums + tap * lanes.width)
+                                    for u in range(tile.lines):
+                                        if u < rows:
+                                            total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                    lanes.store(sums + tap * lanes.width, total)
+                        chain += ceil_div(end - start, lanes.width) * tile.lines
+                        if chain >= 64:
+                            chain = 0
+                            for tap in range(count):
+                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                lanes.store(more, lanes.load(more) + lanes.load(held))
+                                lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0 - 1, -1, -1):
+                for k1 in range(K1 - 1, -1, -1):
+                    more = at_sum + count * lanes.width
+                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                    if add != 0:
+                        result += gw[k0, k1]
+                    gw[k0, k1] = result
+                    at_sum = at_sum + lanes.width
 
 
 @task
@@ -888,12 +878,9 @@ def gw_from_gy_x_slide_gy_in_place(gw: Real2, gy: Real2, x: Real2, P0: int, P1: 
                         down = min(most_x0, X0 - tap_x0)
                         for tap_x1 in range(0, X1, most_x1):
                             over = min(most_x1, X1 - tap_x1)
-                            patch = tall.patch()
-                            for below in range(tall.taps):
-                                for beside in range(tall.taps):
-                                    patch[below, beside] = lanes.fill(x[min(tap_x0 + below, X0 - 1), min(tap_x1 + beside, X1 - 1)])
-                            tall.slide(total, patch, down, over, plane, gy.stride(0), P0, P1,
-                                from_p0 + (row - top) + tap_x0, 1, 1, low_x1 + at + tap_x1, 1)
+                            tall.slide(total, x.pointer(tap_x0, tap_x1), x.stride(0), x.stride(1), down, over,
+                                plane, gy.stride(0), P0, P1, from_p0 + (row - top) + tap_x0, 1, 1,
+                                low_x1 + at + tap_x1, 1)
                     active = lanes.first(end - at)
                     k1 = at
                     k0 = row

@@ -138,12 +138,10 @@ def y_from_w_x_slide_w_in_place(y: Real3, w: Real3, x: Real3, P0: int, P1: int, 
                                 down = min(most_x1, X1 - tap_x1)
                                 for tap_x2 in range(0, X2, most_x2):
                                     over = min(most_x2, X2 - tap_x2)
-                                    patch = tall.patch()
-                                    for below in range(tall.taps):
-                                        for beside in range(tall.taps):
-                                            patch[below, beside] = lanes.fill(x[(X0 - 1) - tap_x0, (X1 - 1) - (min(tap_x1 + below, X1 - 1)), (X2 - 1) - (min(tap_x2 + beside, X2 - 1))])
-                                    tall.slide(total, patch, down, over, plane, w.stride(1), K1, K2,
-                                        from_k1 + (row - top) + tap_x1, 1, 1, low_x2 + at + tap_x2, 1)
+                                    tall.slide(total, x.pointer((X0 - 1) - tap_x0, (X1 - 1) - tap_x1,
+                                        (X2 - 1) - tap_x2), -1 * x.stride(1), -1 * x.stride(2), down, over, plane,
+                                        w.stride(1), K1, K2, from_k1 + (row - top) + tap_x1, 1, 1,
+                                        low_x2 + at + tap_x2, 1)
                     active = lanes.first(end - at)
                     p2 = at
                     p1 = row
@@ -323,12 +321,10 @@ def y_from_w_x_slide_x_in_place(y: Real3, w: Real3, x: Real3, P0: int, P1: int, 
                                 down = min(most_k1, K1 - tap_k1)
                                 for tap_k2 in range(0, K2, most_k2):
                                     over = min(most_k2, K2 - tap_k2)
-                                    patch = tall.patch()
-                                    for below in range(tall.taps):
-                                        for beside in range(tall.taps):
-                                            patch[below, beside] = lanes.fill(w[(K0 - 1) - tap_k0, (K1 - 1) - (min(tap_k1 + below, K1 - 1)), (K2 - 1) - (min(tap_k2 + beside, K2 - 1))])
-                                    tall.slide(total, patch, down, over, plane, x.stride(1), X1, X2,
-                                        from_x1 + (row - top) + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                                    tall.slide(total, w.pointer((K0 - 1) - tap_k0, (K1 - 1) - tap_k1,
+                                        (K2 - 1) - tap_k2), -1 * w.stride(1), -1 * w.stride(2), down, over, plane,
+                                        x.stride(1), X1, X2, from_x1 + (row - top) + tap_k1, 1, 1,
+                                        low_k2 + at + tap_k2, 1)
                     active = lanes.first(end - at)
                     p2 = at
                     p1 = row
@@ -527,7 +523,7 @@ def gw_from_gy_x_plain(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: int
 def gw_from_gy_x_fold_gy_in_place_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=gw_from_gy_x_fold_gy_in_place_room)
@@ -541,64 +537,61 @@ def gw_from_gy_x_fold_gy_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: i
     low_k2 = -a2
     most_k1 = tile.taps
     most_k2 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap_k0 in range(K0):
-            for tap_k1 in range(0, K1, most_k1):
-                down = min(most_k1, K1 - tap_k1)
-                for tap_k2 in range(0, K2, most_k2):
-                    over = min(most_k2, K2 - tap_k2)
-                    patch = tile.patch()
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            patch[below, beside] = lanes.zero()
-                            lanes.store(held, lanes.zero())
-                            held = held + lanes.width
-                    chain = 0
-                    for x0 in range(X0):
-                        p0 = low_k0 + x0 + tap_k0
-                        if 0 <= p0 < P0:
-                            plane = gy.pointer(p0)
-                            for row in range(0, X1, tile.lines):
-                                rows = min(tile.lines, X1 - row)
-                                for at in range(0, X2, lanes.width):
-                                    count = X2 - at
-                                    lines = tile.column()
-                                    if rows == tile.lines and count >= lanes.width:
-                                        for u in range(tile.lines):
-                                            x1 = row + u
-                                            x2 = at
-                                            lines[0, u] = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
-                                    else:
-                                        active = lanes.first(count)
-                                        for u in range(tile.lines):
-                                            x1 = min(row + u, X1 - 1)
-                                            x2 = at
-                                            lines[0, u] = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
-                                    tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(1), P1, P2,
-                                        low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
-                                    chain += tile.lines
-                                    if chain >= 64:
-                                        chain = 0
-                                        held = scratch
-                                        for below in range(tile.taps):
-                                            for beside in range(tile.taps):
-                                                lanes.store(held, lanes.load(held) + patch[below, beside])
-                                                patch[below, beside] = lanes.zero()
-                                                held = held + lanes.width
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            if below < down and beside < over:
+    if first < last:
+        for item in range(first, last):
+            for tap_k0 in range(K0):
+                for tap_k1 in range(0, K1, most_k1):
+                    down = min(most_k1, K1 - tap_k1)
+                    for tap_k2 in range(0, K2, most_k2):
+                        over = min(most_k2, K2 - tap_k2)
+                        patch = tile.patch()
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                        chain, cuts = 0, 0
+                        for x0 in range(X0):
+                            p0 = low_k0 + x0 + tap_k0
+                            if 0 <= p0 < P0:
+                                plane = gy.pointer(p0)
+                                for row in range(0, X1, tile.lines):
+                                    rows = min(tile.lines, X1 - row)
+                                    for at in range(0, X2, lanes.width):
+                                        count = X2 - at
+                                        x1 = row
+                                        x2 = at
+                                        lines = tile.read_where(x.lines((x0, x1, x2), (0, 0, 1), (0, 1, 0)), rows, lanes.first(count))
+                                        tile.fold(patch, lines, rows, count, down, over, plane, gy.stride(1), P1,
+                                            P2, low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                                        chain += tile.lines
+                                        if chain >= 64:
+                                            chain = 0
+                                            held = scratch
+                                            for below in range(tile.taps):
+                                                for beside in range(tile.taps):
+                                                    if cuts != 0:
+                                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                    lanes.store(held, patch[below, beside])
+                                                    patch[below, beside] = lanes.zero()
+                                                    held = held + lanes.width
+                                            cuts = 1
+                        if cuts != 0:
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                    held = held + lanes.width
+                        tile.store_sums(found, patch)
+                        for below in range(down):
+                            for beside in range(over):
                                 k0 = tap_k0
                                 k1 = tap_k1 + below
                                 k2 = tap_k2 + beside
-                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                result = found[below * tile.taps + beside]
                                 if add != 0:
                                     result += gw[k0, k1, k2]
                                 gw[k0, k1, k2] = result
-                            held = held + lanes.width
 
 
 def gw_from_gy_x_fold_gy_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
@@ -645,79 +638,80 @@ def gw_from_gy_x_fold_gy(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: i
         plane += 1
     sums = scratch + K0 * area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for x0 in range(X0):
-            from_p0 = low_k0 + x0
-            for top in range(0, X1, deep):
-                bottom = min(X1, top + deep)
-                from_p1 = low_k1 + top
-                for start in range(0, X2, stretch):
-                    end = min(X2, start + stretch)
-                    to = scratch
-                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                    for tap_k0 in range(K0):
-                        p0 = from_p0 + tap_k0 * 1
-                        low = low_k2 + start
-                        there = P1 if 0 <= p0 < P0 else 0
-                        copy_lines(tile, to, pitch, area, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed,
-                            there, gy.stride(2), 1, low, span, P2)
-                        to = to + area
-                    for row in range(top, bottom, tile.lines):
-                        rows = min(tile.lines, bottom - row)
-                        for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - top) * apart
-                            if rows == tile.lines and at + lanes.width <= end:
-                                x_lines = tile.column()
-                                for u in range(tile.lines):
-                                    x1 = row + u
-                                    x2 = at
-                                    x_lines[0, u] = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
-                                for tap in range(count):
-                                    gy_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for x0 in range(X0):
+                from_p0 = low_k0 + x0
+                for top in range(0, X1, deep):
+                    bottom = min(X1, top + deep)
+                    from_p1 = low_k1 + top
+                    for start in range(0, X2, stretch):
+                        end = min(X2, start + stretch)
+                        to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                        for tap_k0 in range(K0):
+                            p0 = from_p0 + tap_k0 * 1
+                            low = low_k2 + start
+                            there = P1 if 0 <= p0 < P0 else 0
+                            copy_lines(tile, to, pitch, area, gy.pointer(p0, 0, 0), gy.stride(1), from_p1, needed,
+                                there, gy.stride(2), 1, low, span, P2)
+                            to = to + area
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for at in range(start, end, lanes.width):
+                                here = scratch + (at - start) + (row - top) * apart
+                                if rows == tile.lines and at + lanes.width <= end:
+                                    x_lines = tile.column()
                                     for u in range(tile.lines):
-                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                            else:
-                                active = lanes.first(end - at)
-                                x_lines = tile.column()
-                                for u in range(tile.lines):
-                                    x1 = min(row + u, X1 - 1)
-                                    x2 = at
-                                    x_lines[0, u] = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
-                                for tap in range(count):
-                                    gy_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+                                        x1 = row + u
+                                        x2 = at
+                                        x_lines[0, u] = lanes.read(x.line((x0, x1, x2), (0, 0, 1)))
+                                    for tap in range(count):
+                                        gy_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                                else:
+                                    active = lanes.first(end - at)
+                                    x_lines = tile.column()
                                     for u in range(tile.lines):
-                                        if u < rows:
-                                            total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                        chain += ceil_div(end - start, lanes.width) * tile.lines
-                        if chain >= 64:
-                            chain = 0
-                            for tap in range(count):
-                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                                lanes.store(more, lanes.load(more) + lanes.load(held))
-                                lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0):
-            for k1 in range(K1):
-                for k2 in range(K2):
-                    more = at_sum + count * lanes.width
-                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                    if add != 0:
-                        result += gw[k0, k1, k2]
-                    gw[k0, k1, k2] = result
-                    at_sum = at_sum + lanes.width
+                                        x1 = min(row + u, X1 - 1)
+                                        x2 = at
+                                        x_lines[0, u] = lanes.read_where(x.line((x0, x1, x2), (0, 0, 1)), active)
+                                    for tap in range(count):
+                                        gy_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            if u < rows:
+                                                total = fma(select(active, gy_lines[0, u], lanes.zero()), x_lines[0, u], total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                            chain += ceil_div(end - start, lanes.width) * tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                for tap in range(count):
+                                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                                    lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0):
+                for k1 in range(K1):
+                    for k2 in range(K2):
+                        more = at_sum + count * lanes.width
+                        result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                        if add != 0:
+                            result += gw[k0, k1, k2]
+                        gw[k0, k1, k2] = result
+                        at_sum = at_sum + lanes.width
 
 
 def gw_from_gy_x_fold_x_in_place_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int,
         X1: int, X2: int, a0: int, a1: int, a2: int) -> int:
     """Scalars that the sums of a patch are added to."""
-    return tile.taps * tile.taps * tile.lanes.width
+    return tile.taps * tile.taps * (tile.lanes.width + 1)
 
 
 @task(scratch=gw_from_gy_x_fold_x_in_place_room)
@@ -731,64 +725,61 @@ def gw_from_gy_x_fold_x_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: in
     low_k2 = a2 - K2 + 1
     most_k1 = tile.taps
     most_k2 = tile.taps
+    found = scratch + tile.taps * tile.taps * lanes.width
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap_k0 in range(K0):
-            for tap_k1 in range(0, K1, most_k1):
-                down = min(most_k1, K1 - tap_k1)
-                for tap_k2 in range(0, K2, most_k2):
-                    over = min(most_k2, K2 - tap_k2)
-                    patch = tile.patch()
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            patch[below, beside] = lanes.zero()
-                            lanes.store(held, lanes.zero())
-                            held = held + lanes.width
-                    chain = 0
-                    for p0 in range(P0):
-                        x0 = low_k0 + p0 + tap_k0
-                        if 0 <= x0 < X0:
-                            plane = x.pointer(x0)
-                            for row in range(0, P1, tile.lines):
-                                rows = min(tile.lines, P1 - row)
-                                for at in range(0, P2, lanes.width):
-                                    count = P2 - at
-                                    lines = tile.column()
-                                    if rows == tile.lines and count >= lanes.width:
-                                        for u in range(tile.lines):
-                                            p1 = row + u
-                                            p2 = at
-                                            lines[0, u] = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
-                                    else:
-                                        active = lanes.first(count)
-                                        for u in range(tile.lines):
-                                            p1 = min(row + u, P1 - 1)
-                                            p2 = at
-                                            lines[0, u] = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
-                                    tile.fold(patch, lines, rows, count, down, over, plane, x.stride(1), X1, X2,
-                                        low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
-                                    chain += tile.lines
-                                    if chain >= 64:
-                                        chain = 0
-                                        held = scratch
-                                        for below in range(tile.taps):
-                                            for beside in range(tile.taps):
-                                                lanes.store(held, lanes.load(held) + patch[below, beside])
-                                                patch[below, beside] = lanes.zero()
-                                                held = held + lanes.width
-                    held = scratch
-                    for below in range(tile.taps):
-                        for beside in range(tile.taps):
-                            if below < down and beside < over:
+    if first < last:
+        for item in range(first, last):
+            for tap_k0 in range(K0):
+                for tap_k1 in range(0, K1, most_k1):
+                    down = min(most_k1, K1 - tap_k1)
+                    for tap_k2 in range(0, K2, most_k2):
+                        over = min(most_k2, K2 - tap_k2)
+                        patch = tile.patch()
+                        for below in range(tile.taps):
+                            for beside in range(tile.taps):
+                                patch[below, beside] = lanes.zero()
+                        chain, cuts = 0, 0
+                        for p0 in range(P0):
+                            x0 = low_k0 + p0 + tap_k0
+                            if 0 <= x0 < X0:
+                                plane = x.pointer(x0)
+                                for row in range(0, P1, tile.lines):
+                                    rows = min(tile.lines, P1 - row)
+                                    for at in range(0, P2, lanes.width):
+                                        count = P2 - at
+                                        p1 = row
+                                        p2 = at
+                                        lines = tile.read_where(gy.lines((p0, p1, p2), (0, 0, 1), (0, 1, 0)), rows, lanes.first(count))
+                                        tile.fold(patch, lines, rows, count, down, over, plane, x.stride(1), X1, X2,
+                                            low_k1 + row + tap_k1, 1, 1, low_k2 + at + tap_k2, 1)
+                                        chain += tile.lines
+                                        if chain >= 64:
+                                            chain = 0
+                                            held = scratch
+                                            for below in range(tile.taps):
+                                                for beside in range(tile.taps):
+                                                    if cuts != 0:
+                                                        patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                                    lanes.store(held, patch[below, beside])
+                                                    patch[below, beside] = lanes.zero()
+                                                    held = held + lanes.width
+                                            cuts = 1
+                        if cuts != 0:
+                            held = scratch
+                            for below in range(tile.taps):
+                                for beside in range(tile.taps):
+                                    patch[below, beside] = patch[below, beside] + lanes.load(held)
+                                    held = held + lanes.width
+                        tile.store_sums(found, patch)
+                        for below in range(down):
+                            for beside in range(over):
                                 k0 = (K0 - 1) - tap_k0
                                 k1 = (K1 - 1) - (tap_k1 + below)
                                 k2 = (K2 - 1) - (tap_k2 + beside)
-                                result = lanes.sum(lanes.widen(patch[below, beside]) + lanes.widen(lanes.load(held)))
+                                result = found[below * tile.taps + beside]
                                 if add != 0:
                                     result += gw[k0, k1, k2]
                                 gw[k0, k1, k2] = result
-                            held = held + lanes.width
 
 
 def gw_from_gy_x_fold_x_room(tile: Tile, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int, X0: int, X1: int,
@@ -835,73 +826,74 @@ def gw_from_gy_x_fold_x(gw: Real3, gy: Real3, x: Real3, P0: int, P1: int, P2: in
         plane += 1
     sums = scratch + K0 * area
     first, last = share(1, task, tasks)
-    for item in range(first, last):
-        for tap in range(2 * count):
-            lanes.store(sums + tap * lanes.width, lanes.zero())
-        chain = 0
-        for p0 in range(P0):
-            from_x0 = low_k0 + p0
-            for top in range(0, P1, deep):
-                bottom = min(P1, top + deep)
-                from_x1 = low_k1 + top
-                for start in range(0, P2, stretch):
-                    end = min(P2, start + stretch)
-                    to = scratch
-                    needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
-                    for tap_k0 in range(K0):
-                        x0 = from_x0 + tap_k0 * 1
-                        low = low_k2 + start
-                        there = X1 if 0 <= x0 < X0 else 0
-                        copy_lines(tile, to, pitch, area, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed, there,
-                            x.stride(2), 1, low, span, X2)
-                        to = to + area
-                    for row in range(top, bottom, tile.lines):
-                        rows = min(tile.lines, bottom - row)
-                        for at in range(start, end, lanes.width):
-                            here = scratch + (at - start) + (row - top) * apart
-                            if rows == tile.lines and at + lanes.width <= end:
-                                gy_lines = tile.column()
-                                for u in range(tile.lines):
-                                    p1 = row + u
-                                    p2 = at
-                                    gy_lines[0, u] = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
-                                for tap in range(count):
-                                    x_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+    if first < last:
+        for item in range(first, last):
+            for tap in range(2 * count):
+                lanes.store(sums + tap * lanes.width, lanes.zero())
+            chain = 0
+            for p0 in range(P0):
+                from_x0 = low_k0 + p0
+                for top in range(0, P1, deep):
+                    bottom = min(P1, top + deep)
+                    from_x1 = low_k1 + top
+                    for start in range(0, P2, stretch):
+                        end = min(P2, start + stretch)
+                        to = scratch
+                        needed = (ceil_div(bottom - top, tile.lines) * tile.lines - 1) + more_lines
+                        for tap_k0 in range(K0):
+                            x0 = from_x0 + tap_k0 * 1
+                            low = low_k2 + start
+                            there = X1 if 0 <= x0 < X0 else 0
+                            copy_lines(tile, to, pitch, area, x.pointer(x0, 0, 0), x.stride(1), from_x1, needed,
+                                there, x.stride(2), 1, low, span, X2)
+                            to = to + area
+                        for row in range(top, bottom, tile.lines):
+                            rows = min(tile.lines, bottom - row)
+                            for at in range(start, end, lanes.width):
+                                here = scratch + (at - start) + (row - top) * apart
+                                if rows == tile.lines and at + lanes.width <= end:
+                                    gy_lines = tile.column()
                                     for u in range(tile.lines):
-                                        total = fma(gy_lines[0, u], x_lines[0, u], total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                            else:
-                                active = lanes.first(end - at)
-                                gy_lines = tile.column()
-                                for u in range(tile.lines):
-                                    p1 = min(row + u, P1 - 1)
-                                    p2 = at
-                                    gy_lines[0, u] = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
-                                for tap in range(count):
-                                    x_lines = tile.load_column(here + steps[tap], apart)
-                                    total = lanes.load(sums + tap * lanes.width)
+                                        p1 = row + u
+                                        p2 = at
+                                        gy_lines[0, u] = lanes.read(gy.line((p0, p1, p2), (0, 0, 1)))
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            total = fma(gy_lines[0, u], x_lines[0, u], total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                                else:
+                                    active = lanes.first(end - at)
+                                    gy_lines = tile.column()
                                     for u in range(tile.lines):
-                                        if u < rows:
-                                            total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
-                                    lanes.store(sums + tap * lanes.width, total)
-                        chain += ceil_div(end - start, lanes.width) * tile.lines
-                        if chain >= 64:
-                            chain = 0
-                            for tap in range(count):
-                                held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
-                                lanes.store(more, lanes.load(more) + lanes.load(held))
-                                lanes.store(held, lanes.zero())
-        at_sum = sums
-        for k0 in range(K0 - 1, -1, -1):
-            for k1 in range(K1 - 1, -1, -1):
-                for k2 in range(K2 - 1, -1, -1):
-                    more = at_sum + count * lanes.width
-                    result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
-                    if add != 0:
-                        result += gw[k0, k1, k2]
-                    gw[k0, k1, k2] = result
-                    at_sum = at_sum + lanes.width
+                                        p1 = min(row + u, P1 - 1)
+                                        p2 = at
+                                        gy_lines[0, u] = lanes.read_where(gy.line((p0, p1, p2), (0, 0, 1)), active)
+                                    for tap in range(count):
+                                        x_lines = tile.load_column(here + steps[tap], apart)
+                                        total = lanes.load(sums + tap * lanes.width)
+                                        for u in range(tile.lines):
+                                            if u < rows:
+                                                total = fma(gy_lines[0, u], select(active, x_lines[0, u], lanes.zero()), total)
+                                        lanes.store(sums + tap * lanes.width, total)
+                            chain += ceil_div(end - start, lanes.width) * tile.lines
+                            if chain >= 64:
+                                chain = 0
+                                for tap in range(count):
+                                    held, more = sums + tap * lanes.width, sums + (count + tap) * lanes.width
+                                    lanes.store(more, lanes.load(more) + lanes.load(held))
+                                    lanes.store(held, lanes.zero())
+            at_sum = sums
+            for k0 in range(K0 - 1, -1, -1):
+                for k1 in range(K1 - 1, -1, -1):
+                    for k2 in range(K2 - 1, -1, -1):
+                        more = at_sum + count * lanes.width
+                        result = lanes.sum(lanes.widen(lanes.load(at_sum)) + lanes.widen(lanes.load(more)))
+                        if add != 0:
+                            result += gw[k0, k1, k2]
+                        gw[k0, k1, k2] = result
+                        at_sum = at_sum + lanes.width
 
 
 @task
@@ -986,12 +978,9 @@ def gw_from_gy_x_slide_gy_in_place(gw: Real3, gy: Real3, x: Real3, P0: int, P1: 
                                 down = min(most_x1, X1 - tap_x1)
                                 for tap_x2 in range(0, X2, most_x2):
                                     over = min(most_x2, X2 - tap_x2)
-                                    patch = tall.patch()
-                                    for below in range(tall.taps):
-                                        for beside in range(tall.taps):
-                                            patch[below, beside] = lanes.fill(x[tap_x0, min(tap_x1 + below, X1 - 1), min(tap_x2 + beside, X2 - 1)])
-                                    tall.slide(total, patch, down, over, plane, gy.stride(1), P1, P2,
-                                        from_p1 + (row - top) + tap_x1, 1, 1, low_x2 + at + tap_x2, 1)
+                                    tall.slide(total, x.pointer(tap_x0, tap_x1, tap_x2), x.stride(1), x.stride(2),
+                                        down, over, plane, gy.stride(1), P1, P2, from_p1 + (row - top) + tap_x1, 1,
+                                        1, low_x2 + at + tap_x2, 1)
                     active = lanes.first(end - at)
                     k2 = at
                     k1 = row

@@ -1362,12 +1362,25 @@ def multiply_add(b: Builder, v: VectorType, x: Value, y: Value, slot: Value) -> 
 
 
 def slide(every: int) -> Generate:
-    def generate(b: Builder, t: TileType, total: Value, patch: Value, *at: Value) -> None:
-        v = t.lanes.vector
-        weights = [b.load(b.gep(patch, [I64(k)])) for k in range(t.taps * t.taps)]
+    def generate(
+        b: Builder, t: TileType, total: Value, weights: Value, below: Value, beside: Value, *at: Value
+    ) -> None:
+        v, (down, over) = t.lanes.vector, at[:2]
+
+        def starts(step: Value, count: Value) -> list[Value]:
+            """How far taps lie from the first; beyond the last, where nothing is used, as the last."""
+            last = b.mul(step, b.sub(count, I64(1)))
+            inside = [b.icmp_signed(">", count, I64(k)) for k in range(t.taps)]
+            return [b.select(there, b.mul(step, I64(k)), last) for k, there in enumerate(inside)]
+
+        patch = [
+            splat(b, b.load(b.gep(weights, [b.add(r, c)])), v.width)
+            for r in starts(below, down)
+            for c in starts(beside, over)
+        ]
 
         def add(u: int, r: int, c: int, there: Value, masked: bool) -> None:
-            multiply_add(b, v, weights[r * t.taps + c], there, b.gep(total, [I64(u)]))
+            multiply_add(b, v, patch[r * t.taps + c], there, b.gep(total, [I64(u)]))
 
         Windows(b, t, every, *at).each(add)
 
@@ -1411,16 +1424,7 @@ def read_column(b: Builder, t: TileType, lines: Value, rows: Value, mask: Value)
     slots, v = _slots(b, _column(t)), t.lanes.vector
     starts = starts_of(b, p, apart, t.lines)
 
-    def side_by_side() -> list[Value]:
-        with b.if_else(b.and_(full(b, mask), b.icmp_signed(">=", rows, I64(t.lines)))) as (whole, part):
-            with whole:
-                for u, start in enumerate(starts):
-                    b.store(load(b, start, v), b.gep(slots, [I64(u)]))
-            with part:
-                some(lambda start: masked_load(b, start, mask, v))
-        return []
-
-    def some(read: Callable[[Value], Value]) -> list[Value]:
+    def each_row(read: Callable[[Value], Value]) -> list[Value]:
         for u, start in enumerate(starts):
             there = b.gep(slots, [I64(u)])
             b.store(zeros(v), there)
@@ -1428,7 +1432,18 @@ def read_column(b: Builder, t: TileType, lines: Value, rows: Value, mask: Value)
                 b.store(read(start), there)
         return []
 
-    chosen_by_step(b, by, {1: side_by_side}, lambda: some(lambda start: read_by_step(b, start, by, mask, v)))
+    def side_by_side() -> list[Value]:
+        with b.if_else(b.and_(full(b, mask), b.icmp_signed(">=", rows, I64(t.lines)))) as (whole, part):
+            with whole:
+                for u, start in enumerate(starts):
+                    b.store(load(b, start, v), b.gep(slots, [I64(u)]))
+            with part:
+                each_row(lambda start: masked_load(b, start, mask, v))
+        return []
+
+    chosen_by_step(
+        b, by, {1: side_by_side}, lambda: each_row(lambda start: read_by_step(b, start, by, mask, v))
+    )
     return slots
 
 
@@ -1462,6 +1477,7 @@ def _write_pairs_rule(t: TileType, *given: Type) -> Any:
     return signature(NOTHING, *given) if known else None
 
 
+_WEIGHTS = (lambda t: t.lanes.pointer, INT, INT)
 _OVER_PLANE = (INT, INT, lambda t: t.lanes.pointer, *[INT] * 8)
 _PLACE = types.UniTuple(INT, 2)
 attributes(
@@ -1477,8 +1493,8 @@ attributes(
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
         "patch": (returns(_patch), lambda b, t: _slots(b, _patch(t))),
         "store_sums": (returns(NOTHING, lambda t: t.lanes.pointer, _patch), store_sums),
-        "slide": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(1)),
-        "slide_twos": (returns(NOTHING, _column, _patch, *_OVER_PLANE), slide(2)),
+        "slide": (returns(NOTHING, _column, *_WEIGHTS, *_OVER_PLANE), slide(1)),
+        "slide_twos": (returns(NOTHING, _column, *_WEIGHTS, *_OVER_PLANE), slide(2)),
         "fold": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(1)),
         "fold_twos": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(2)),
         "read_where": (_read_column_rule, read_column),

@@ -702,18 +702,39 @@ class Tile:
     # where: pitch, height, length, top, by, step, left, across, as `_windows` says
 
     def slide(
-        self, total: Registers, patch: Registers, down: int, over: int, plane: Pointer[Scalar], *where: int
+        self,
+        total: Registers,
+        weights: Pointer[Scalar],
+        below: int,
+        beside: int,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        *where: int,
     ) -> None:
-        """total[0, u] += patch[r, c] times what line u's window has there, for r < down and c < over."""
+        """total[0, u] += a weight times what line u's window has there, for each of down x over places of a patch.
+
+        The weight at row r and column c is weights[r * below + c * beside].
+        """
         for u, r, c, there in self._windows(1, self.lanes.width, down, over, plane, *where):
-            total[0, u] = fma(patch[r, c], there, total[0, u])
+            weight = self.lanes.fill(weights[r * below + c * beside])
+            total[0, u] = fma(weight, there, total[0, u])
 
     def slide_twos(
-        self, total: Registers, patch: Registers, down: int, over: int, plane: Pointer[Scalar], *where: int
+        self,
+        total: Registers,
+        weights: Pointer[Scalar],
+        below: int,
+        beside: int,
+        down: int,
+        over: int,
+        plane: Pointer[Scalar],
+        *where: int,
     ) -> None:
         """As slide, of every second element."""
         for u, r, c, there in self._windows(2, self.lanes.width, down, over, plane, *where):
-            total[0, u] = fma(patch[r, c], there, total[0, u])
+            weight = self.lanes.fill(weights[r * below + c * beside])
+            total[0, u] = fma(weight, there, total[0, u])
 
     def fold(
         self,

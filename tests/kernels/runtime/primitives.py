@@ -245,10 +245,7 @@ def windows(
     Rows and elements outside height and length are none, whatever x holds there.
     """
     lanes = tile.lanes
-    patch, column = tile.patch(), tile.column()
-    for below in range(tile.taps):
-        for beside in range(tile.taps):
-            patch[below, beside] = lanes.fill(w[below, beside])
+    column = tile.column()
     for u in range(tile.lines):
         column[0, u] = lanes.load(w.pointer(tile.taps + u))
     at = 0
@@ -264,7 +261,9 @@ def windows(
                 other[0, u] = lanes.zero()
             tile.slide(
                 total,
-                patch,
+                w.pointer(),
+                w.stride(0),
+                w.stride(1),
                 down,
                 over,
                 x.pointer(),
@@ -279,7 +278,9 @@ def windows(
             )
             tile.slide_twos(
                 other,
-                patch,
+                w.pointer(down - 1, over - 1),
+                -w.stride(0),
+                -w.stride(1),
                 down,
                 over,
                 x.pointer(),
