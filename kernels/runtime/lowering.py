@@ -1,11 +1,11 @@
-"""The compiled body of every name in simd.py. Nothing here checks anything.
+"""The compiled body of every name in simd.py but for windows (`windows.py`). Nothing here checks anything.
 
 Typing templates and `lower_builtin`, not `@overload`: an overload compiles one small function per
 operation, and a register tile made inside such a function would be a stack slot of a frame that
 has already returned.
 
 Each primitive is one row of a table: its name, a typing *rule* (argument types to a signature, or
-None), and a *generator* that appends LLVM instructions and returns the value. This file, with
+None), and a *generator* that appends LLVM instructions and returns the value. This file, with `windows.py`,
 `compile.py` and `driver.py`, is the trusted base: exact runs prove everything above it, and the
 tests compare each row with its meaning.
 """
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -519,12 +518,6 @@ def opaque(b: Builder, p: Value) -> Value:
     anything = ir.IntType(8).as_pointer()
     q = intrinsic(b, "llvm.launder.invariant.group.p0", anything, b.bitcast(p, anything))
     return b.bitcast(q, p.type)
-
-
-def hidden(b: Builder, value: Value) -> Value:
-    """The value, of which the optimiser knows nothing more, so that what is made from it is made here."""
-    kind = ir.FunctionType(value.type, [value.type])
-    return b.asm(kind, "", "=r,0", [value], side_effect=False)
 
 
 def every(b: Builder, p: Value, by: Value, width: int) -> Value:
@@ -1098,7 +1091,7 @@ function(
 # ---- the register tile: a stack slot that LLVM takes apart once the loops over it are unrolled
 
 
-def _slots(b: Builder, r: RegistersType) -> Value:
+def stack_slots(b: Builder, r: RegistersType) -> Value:
     return cgutils.alloca_once(b, llvm_vector(r.vector), size=r.rows * r.columns)
 
 
@@ -1107,7 +1100,7 @@ def _slot(b: Builder, r: RegistersType, base: Value, at: Value) -> Value:
     return b.gep(base, [b.add(b.mul(row, I64(r.columns)), column)])
 
 
-def _column(t: TileType) -> RegistersType:
+def column_type(t: TileType) -> RegistersType:
     return RegistersType(t.lanes.vector, 1, t.lines)
 
 
@@ -1136,275 +1129,10 @@ def starts_of(b: Builder, p: Value, apart: Value, count: int) -> list[Value]:
 def load_lines(kind: Callable[[TileType], RegistersType]) -> Generate:
     def generate(b: Builder, t: TileType, p: Value, apart: Value) -> Value:
         made = kind(t)
-        slots = _slots(b, made)
+        slots = stack_slots(b, made)
         for u, start in enumerate(starts_of(b, p, apart, made.columns)):
             b.store(load(b, start, made.vector), b.gep(slots, [I64(u)]))
         return slots
-
-    return generate
-
-
-def _patch(t: TileType) -> RegistersType:
-    return RegistersType(t.lanes.vector, t.taps, t.taps)
-
-
-def lane_sums(b: Builder, vectors: Sequence[Value]) -> list[Value]:
-    """The sums of all lanes of each vector, one after another in as few vectors as hold them.
-
-    Pairs of vectors become one that has half as many lanes for each sum, until each has one.
-    """
-    width = vectors[0].type.count
-    each = width  # lanes of a sum
-    while each > 1:
-        half, joined = each // 2, list[Value]()
-        low = [k for k in range(2 * width) if k % each < half]
-        high = [k for k in range(2 * width) if k % each >= half]
-        for k in range(0, len(vectors), 2):
-            x, y = vectors[k], vectors[min(k + 1, len(vectors) - 1)]
-            joined.append(b.fadd(pick(b, x, y, low), pick(b, x, y, high)))
-        vectors, each = joined, half
-    return list(vectors)
-
-
-def store_sums(b: Builder, t: TileType, p: Value, patch: Value) -> None:
-    v, count = t.lanes.vector, t.taps * t.taps
-    for k, sums in enumerate(lane_sums(b, [b.load(b.gep(patch, [I64(k)])) for k in range(count)])):
-        mask = constant(I1, [k * v.width + lane < count for lane in range(v.width)])
-        masked_store(b, b.gep(p, [I64(k * v.width)]), sums, mask, v)
-
-
-Visit = Callable[[int, int, int, Value, bool], None]
-"""Takes a vector that a line's window has: the line, row and column in the window, the vector; are there masks?"""
-
-
-class Windows:
-    """The windows of a tile's lines over a plane, or what of them is in one patch.
-
-    `every` is 1 or 2, how far apart the elements of a vector lie. Where a patch has several rows of taps, windows lie
-    `every` times as far apart as those, and a row is read once for all the windows that it is in. There are three forms: a
-    whole patch where nothing is guarded; one of all rows of taps, where rows are tested, lanes masked and columns of taps
-    tested; and one where rows of taps are tested as well.
-    """
-
-    def __init__(
-        self, b: Builder, t: TileType, every: int, down: Value, over: Value, plane: Value, *places: Value
-    ) -> None:
-        self.b, self.t, self.every, self.down, self.over = b, t, every, down, over
-        pitch, self.height, self.length, top, by, step, left, across = places
-        pitch, self.top, self.by, self.step, self.left, self.across = (
-            hidden(b, v) for v in (pitch, top, by, step, left, across)
-        )
-        self.origin = hidden(b, b.gep(plane, [b.add(b.mul(self.top, pitch), self.left)]))
-        self.apart, self.lower = b.mul(self.by, pitch), b.mul(self.step, pitch)
-        # row after row, the lines and rows of their windows that it is
-        rows: dict[int, list[tuple[int, int]]] = {}
-        for r in range(t.taps):
-            for u in range(t.lines):
-                rows.setdefault(u * every + r, []).append((u, r))
-        self.meets = [rows[k] for k in sorted(rows)]
-
-    def each(self, visit: Visit, whole: Value | None = None) -> None:
-        """What all windows have. whole: what else must hold where nothing is guarded."""
-        b, lanes, taps = self.b, self.t.lanes, I64(self.t.taps)
-        high, wide = b.icmp_signed("==", self.down, taps), b.icmp_signed("==", self.over, taps)
-        right = b.add(b.add(self.left, self.starts()[-1]), I64(lanes.width * self.every))
-        u, r = self.meets[-1][-1]
-        below = b.add(self.top, b.add(b.mul(self.by, I64(u)), b.mul(self.step, I64(r))))
-        inside = b.and_(b.icmp_signed(">=", self.left, I64(0)), b.icmp_signed("<=", right, self.length))
-        free = b.and_(high, b.and_(wide, inside))
-        for test in (
-            b.icmp_signed(">=", self.top, I64(0)),
-            b.icmp_signed("<", below, self.height),
-            *([] if whole is None else [whole]),
-        ):
-            free = b.and_(free, test)
-        with b.if_else(free) as (interior, border):
-            with interior:
-                self.rows(visit, [], low=False)
-            with border:
-                masks = self.masks(inside)
-                with b.if_else(high) as (all_rows, part):
-                    with all_rows:
-                        self.rows(visit, masks, low=False)
-                    with part:
-                        self.rows(visit, masks, low=True)
-
-    def rows(self, visit: Visit, masks: list[list[Value]], low: bool) -> None:
-        """Row by row; column by column where sums and weights of a patch are more than there are registers.
-
-        masks: none if nothing is guarded. low: may a patch have fewer rows than it could?
-        """
-        t = self.t
-        starts = list(enumerate(self.starts()))
-        fits = t.taps * t.taps + t.lines + 2 <= t.most_registers
-        for some in [starts] if fits else [[start] for start in starts]:
-            b, row, at = self.b, self.top, self.origin
-            for pairs in self.meets:
-                u, r = pairs[0]
-                if u and not r:
-                    row, at = b.add(row, self.by), b.gep(at, [self.apart])
-                here, place = row, at
-                if r:
-                    here = b.add(row, b.mul(self.step, I64(r)))
-                    place = b.gep(at, [b.mul(self.lower, I64(r))])
-                tests = [b.icmp_unsigned("<", here, self.height)] if masks else []
-                tests += [self.has_row(r)] if low and r else []
-                with where(b, *tests):
-                    self.row(visit, pairs, place, masks, low, some)
-
-    def row(
-        self,
-        visit: Visit,
-        pairs: Sequence[tuple[int, int]],
-        at: Value,
-        masks: list[list[Value]],
-        low: bool,
-        starts: Sequence[tuple[int, Value]],
-    ) -> None:
-        b, v = self.b, self.t.lanes.vector
-        for n, start in starts:
-            first = n * self.every
-            with where(b, *([self.has_column(first)] if masks and first else [])):
-                here, parts = b.gep(at, [start]), []
-                for k in range(self.every):
-                    place = b.gep(here, [I64(k * v.width)])
-                    parts.append(masked_load(b, place, masks[n][k], v) if masks else load(b, place, v))
-                for column, there in enumerate(self.taken(parts), first):
-                    if column < self.t.taps:
-                        with where(b, *([self.has_column(column)] if masks and column > first else [])):
-                            self.met(visit, pairs, column, there, bool(masks), low)
-
-    def met(
-        self,
-        visit: Visit,
-        pairs: Sequence[tuple[int, int]],
-        column: int,
-        there: Value,
-        masked: bool,
-        low: bool,
-    ) -> None:
-        """The lines that meet a row, those of its first row of taps first: who has a row of taps has all before it."""
-        if not pairs:
-            return
-        (line, r), *others = pairs
-        visit(line, r, column, there, masked)
-        with where(self.b, *([self.has_row(others[0][1])] if low and others else [])):
-            self.met(visit, others, column, there, masked, low)
-
-    def has_row(self, r: int) -> Value:
-        return self.b.icmp_signed(">", self.down, I64(r))
-
-    def has_column(self, c: int) -> Value:
-        return self.b.icmp_signed(">", self.over, I64(c))
-
-    def starts(self) -> list[Value]:
-        """Where columns begin that are loaded; of every second element, two that lie side by side are loaded together."""
-        columns = range(0, self.t.taps, self.every)
-        return [self.b.mul(self.across, I64(c)) if self.every == 1 else I64(c) for c in columns]
-
-    def taken(self, parts: list[Value]) -> list[Value]:
-        """The columns that are in what was loaded."""
-        width = self.t.lanes.width
-        if self.every == 1:
-            return parts
-        low, high = parts
-        return [pick(self.b, low, high, list(range(k, 2 * width, 2))) for k in range(2)]
-
-    def masks(self, inside: Value) -> list[list[Value]]:
-        """Of the vectors that are loaded in a row: the elements that exist."""
-        b, lanes = self.b, self.t.lanes
-        # integers as wide as the scalars are the masks that machines without registers for masks want
-        integer = I1 if machine.masks_memory() else ir.IntType(lanes.dtype.bitwidth)
-        everywhere = constant(integer, [-1] * lanes.width)
-        before, found = b.block, list[list[Value]]()
-        with b.if_then(b.not_(inside)):
-            for start in self.starts():
-                parts = []
-                for k in range(self.every):
-                    first = b.add(b.add(self.left, start), I64(k * lanes.width))
-                    below = first_lanes(b, b.sub(self.length, first), lanes)
-                    mask = b.and_(below, b.not_(first_lanes(b, b.neg(first), lanes)))
-                    parts.append(mask if integer == I1 else b.sext(mask, everywhere.type))
-                found.append(parts)
-            after = b.block
-
-        def either(mask: Value) -> Value:
-            joined = b.phi(mask.type)
-            joined.add_incoming(everywhere, before)
-            joined.add_incoming(mask, after)
-            return joined
-
-        joined = [[either(mask) for mask in parts] for parts in found]
-        if integer == I1:
-            return joined
-        return [
-            [b.icmp_signed("<", mask, constant(integer, [0] * lanes.width)) for mask in parts]
-            for parts in joined
-        ]
-
-
-@contextmanager
-def where(b: Builder, *conditions: Value) -> Iterator[None]:
-    """A block for where all conditions hold; no block if there is none."""
-    if not conditions:
-        yield
-        return
-    condition = conditions[0]
-    for other in conditions[1:]:
-        condition = b.and_(condition, other)
-    with b.if_then(condition):
-        yield
-
-
-def multiply_add(b: Builder, v: VectorType, x: Value, y: Value, slot: Value) -> None:
-    """The product of two vectors added to one in the register tile."""
-    b.store(intrinsic(b, f"llvm.fma.{suffix(v)}", llvm_vector(v), x, y, b.load(slot)), slot)
-
-
-def slide(every: int) -> Generate:
-    def generate(
-        b: Builder, t: TileType, total: Value, weights: Value, below: Value, beside: Value, *at: Value
-    ) -> None:
-        v, (down, over) = t.lanes.vector, at[:2]
-
-        def starts(step: Value, count: Value) -> list[Value]:
-            """How far taps lie from the first; beyond the last, where nothing is used, as the last."""
-            last = b.mul(step, b.sub(count, I64(1)))
-            inside = [b.icmp_signed(">", count, I64(k)) for k in range(t.taps)]
-            return [b.select(there, b.mul(step, I64(k)), last) for k, there in enumerate(inside)]
-
-        patch = [
-            splat(b, b.load(b.gep(weights, [b.add(r, c)])), v.width)
-            for r in starts(below, down)
-            for c in starts(beside, over)
-        ]
-
-        def add(u: int, r: int, c: int, there: Value, masked: bool) -> None:
-            multiply_add(b, v, patch[r * t.taps + c], there, b.gep(total, [I64(u)]))
-
-        Windows(b, t, every, *at).each(add)
-
-    return generate
-
-
-def fold_windows(every: int) -> Generate:
-    def generate(
-        b: Builder, t: TileType, patch: Value, column: Value, rows: Value, count: Value, *at: Value
-    ) -> None:
-        v = t.lanes.vector
-        lines = [b.load(b.gep(column, [I64(u)])) for u in range(t.lines)]
-        exists = [b.icmp_signed(">", rows, I64(u)) for u in range(t.lines)]
-        first = first_lanes(b, count, t.lanes)
-
-        def add(u: int, r: int, c: int, there: Value, masked: bool) -> None:
-            slot = b.gep(patch, [I64(r * t.taps + c)])
-            with where(b, *([exists[u]] if masked else [])):
-                # an infinity beyond the last lane would turn the zero that it meets to NaN
-                there = b.select(first, there, zeros(v)) if masked else there
-                multiply_add(b, v, lines[u], there, slot)
-
-        whole = b.and_(exists[-1], b.icmp_signed(">=", count, I64(t.lanes.width)))
-        Windows(b, t, every, *at).each(add, whole)
 
     return generate
 
@@ -1421,7 +1149,7 @@ def write_column(b: Builder, t: TileType, lines: Value, column: Value, rows: Val
 
 def read_column(b: Builder, t: TileType, lines: Value, rows: Value, mask: Value) -> Value:
     p, by, apart = (b.extract_value(lines, k) for k in range(3))
-    slots, v = _slots(b, _column(t)), t.lanes.vector
+    slots, v = stack_slots(b, column_type(t)), t.lanes.vector
     starts = starts_of(b, p, apart, t.lines)
 
     def each_row(read: Callable[[Value], Value]) -> list[Value]:
@@ -1463,45 +1191,37 @@ def write_pairs(
 
 
 def _write_column_rule(t: TileType, *given: Type) -> Any:
-    known = given == (LinesType(t.lanes.dtype), _column(t), INT, _mask(t.lanes))
+    known = given == (LinesType(t.lanes.dtype), column_type(t), INT, _mask(t.lanes))
     return signature(NOTHING, *given) if known else None
 
 
 def _read_column_rule(t: TileType, *given: Type) -> Any:
     known = given == (LinesType(t.lanes.dtype), INT, _mask(t.lanes))
-    return signature(_column(t), *given) if known else None
+    return signature(column_type(t), *given) if known else None
 
 
 def _write_pairs_rule(t: TileType, *given: Type) -> Any:
-    known = given == (LinesType(t.lanes.dtype), _column(t), _column(t), INT, INT)
+    known = given == (LinesType(t.lanes.dtype), column_type(t), column_type(t), INT, INT)
     return signature(NOTHING, *given) if known else None
 
 
-_WEIGHTS = (lambda t: t.lanes.pointer, INT, INT)
-_OVER_PLANE = (INT, INT, lambda t: t.lanes.pointer, *[INT] * 8)
 _PLACE = types.UniTuple(INT, 2)
 attributes(
     TileType,
     {
         "registers": (
             returns(lambda t: t.registers(t.pixels)),
-            lambda b, t: _slots(b, t.registers(t.pixels)),
+            lambda b, t: stack_slots(b, t.registers(t.pixels)),
         ),
-        "row": (returns(lambda t: t.registers(1)), lambda b, t: _slots(b, t.registers(1))),
-        "column": (returns(_column), lambda b, t: _slots(b, _column(t))),
-        "load_column": (returns(_column, lambda t: t.lanes.pointer, INT), load_lines(_column)),
+        "row": (returns(lambda t: t.registers(1)), lambda b, t: stack_slots(b, t.registers(1))),
+        "column": (returns(column_type), lambda b, t: stack_slots(b, column_type(t))),
+        "load_column": (returns(column_type, lambda t: t.lanes.pointer, INT), load_lines(column_type)),
         "load_span": (returns(_span, lambda t: t.lanes.pointer, INT), load_lines(_span)),
-        "patch": (returns(_patch), lambda b, t: _slots(b, _patch(t))),
-        "store_sums": (returns(NOTHING, lambda t: t.lanes.pointer, _patch), store_sums),
-        "slide": (returns(NOTHING, _column, *_WEIGHTS, *_OVER_PLANE), slide(1)),
-        "slide_twos": (returns(NOTHING, _column, *_WEIGHTS, *_OVER_PLANE), slide(2)),
-        "fold": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(1)),
-        "fold_twos": (returns(NOTHING, _patch, _column, INT, INT, *_OVER_PLANE), fold_windows(2)),
         "read_where": (_read_column_rule, read_column),
         "write_where": (_write_column_rule, write_column),
         "write_pairs": (_write_pairs_rule, write_pairs),
-        "wide_column": (returns(_wide_column), lambda b, t: _slots(b, _wide_column(t))),
-        "narrow_column": (returns(_narrow_column), lambda b, t: _slots(b, _narrow_column(t))),
+        "wide_column": (returns(_wide_column), lambda b, t: stack_slots(b, _wide_column(t))),
+        "narrow_column": (returns(_narrow_column), lambda b, t: stack_slots(b, _narrow_column(t))),
     },
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),

@@ -1,8 +1,8 @@
 """What a kernel is written in: views, pointers, vectors and a register tile.
 
 This file is ordinary Python and says what each operation MEANS. Calling a kernel runs exactly
-this, over floats, Fractions, polynomials or mpmath numbers. `lowering.py` gives every name here a
-second body, one LLVM instruction or a few, that Numba uses when the same kernel is compiled.
+this, over floats, Fractions, polynomials or mpmath numbers. `lowering.py` (of windows, `windows.py`) gives
+every name here a second body, LLVM instructions, that Numba uses when the same kernel is compiled.
 Only the meaning checks its accesses.
 
 Scalars in a kernel are float64 when compiled, memory and vectors have the array's own type: a
@@ -696,8 +696,8 @@ class Tile:
 
     def store_sums(self, p: Pointer[Scalar], patch: Registers) -> None:
         """To one element after another the lanes of each vector of a patch, added up; compiled, as a tree."""
-        for k, at in enumerate(product(range(self.taps), repeat=2)):
-            p[k] = self.lanes.sum(patch[at])
+        for k, (r, c) in enumerate(product(range(self.taps), range(self.taps))):
+            p[k] = self.lanes.sum(patch[r, c])
 
     # where: pitch, height, length, top, by, step, left, across, as `_windows` says
 
