@@ -230,11 +230,11 @@ class PlanesWriter(InPlaceWriter):
             name, at = self.names[access], access.indices.index
             tests.append(f"{name}.stride({at(lane)}) == 1")
             tests.append(f"{name}.stride({at(line)}) == {length}")
-        outputs = self.size(o)
+        outputs, most = self.size(o), 4 if isinstance(s, Fold) else 8  # of more a contraction makes as much
         planes = self.bounded_product([*map(self.size, s.outer), *(self.size(i) for i in s.rest)])
         return [
             *tests,
-            f"tile.vectors < 2 * {outputs} <= tile.channels",
+            f"tile.vectors < 2 * {outputs} <= {most} * tile.vectors",
             f"tile.pixels * tile.lanes.width <= {self.bounded_product([height, length])}",
-            f"{planes} >= tile.channels",  # fewer are not worth the masks
+            f"{planes} > tile.channels",  # fewer are not worth the masks
         ]

@@ -1079,9 +1079,9 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         and x.stride(3) == K1
         and w.stride(4) == 1
         and w.stride(3) == K1
-        and tile.vectors < 2 * O <= tile.channels
+        and tile.vectors < 2 * O <= 4 * tile.vectors
         and tile.pixels * tile.lanes.width <= bounded(K0, K1)
-        and bounded(bounded(N, G), O) >= tile.channels
+        and bounded(bounded(N, G), O) > tile.channels
         and P1 <= K1
         and y_from_w_x_fold_x_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 16 * tile.steps
@@ -1129,9 +1129,9 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         and x.stride(3) == P1
         and y.stride(4) == 1
         and y.stride(3) == P1
-        and tile.vectors < 2 * O <= tile.channels
+        and tile.vectors < 2 * O <= 8 * tile.vectors
         and tile.pixels * tile.lanes.width <= bounded(P0, P1)
-        and bounded(bounded(bounded(N, G), O), C) >= tile.channels
+        and bounded(bounded(bounded(N, G), O), C) > tile.channels
         and K1 <= P1
         and y_from_w_x_slide_x_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 16 * tile.steps
@@ -2710,9 +2710,9 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         and gy.stride(3) == X4
         and gx.stride(4) == 1
         and gx.stride(3) == X4
-        and tile.vectors < 2 * C <= tile.channels
+        and tile.vectors < 2 * C <= 8 * tile.vectors
         and tile.pixels * tile.lanes.width <= bounded(X3, X4)
-        and bounded(bounded(bounded(N, G), C), O) >= tile.channels
+        and bounded(bounded(bounded(N, G), C), O) > tile.channels
         and K1 <= X4
         and gx_from_gy_w_slide_gy_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 16 * tile.steps
@@ -2754,9 +2754,9 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         and w.stride(3) == X4
         and gx.stride(4) == 1
         and gx.stride(3) == X4
-        and tile.vectors < 2 * N <= tile.channels
+        and tile.vectors < 2 * N <= 8 * tile.vectors
         and tile.pixels * tile.lanes.width <= bounded(X3, X4)
-        and bounded(bounded(bounded(N, G), C), O) >= tile.channels
+        and bounded(bounded(bounded(N, G), C), O) > tile.channels
         and P1 <= X4
         and gx_from_gy_w_slide_w_planes_table(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 16 * tile.steps
