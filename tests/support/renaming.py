@@ -20,7 +20,7 @@ from derive.language import Index, Lap, Operator, Parameter, Read, Real, Size, S
 from derive.lower.contraction import Contraction
 from derive.lower.loops import Assign, Loop, Nest, Step, Test
 from derive.pipeline import Derivation
-from derive.program import Access, Equation, Range, Relation
+from derive.program import RESERVED, Access, Equation, Range, Relation
 
 ENDS = "_twin"
 
@@ -31,7 +31,9 @@ def letters(rng: random.Random, taken: set[str]) -> str:
         name = rng.choice("bcefhijklmnopqrsuvw") + "".join(
             rng.choices(string.ascii_lowercase, k=rng.randint(0, 3))
         )
-        if name.upper() not in taken and not name.endswith("o") and not keyword.iskeyword(name):
+        if keyword.iskeyword(name) or name in RESERVED or name.endswith("o"):
+            continue
+        if name.upper() not in taken:
             taken.add(name.upper())
             return name
 
