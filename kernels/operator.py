@@ -183,7 +183,8 @@ class Operator:
             for name in named:
                 if name in options:
                     raise ArgumentTypeError(f"`{name}` is given twice: among the primals, and by its name")
-        return tuple(arrays[:leading]), {**named, **options}
+        # more than it has arrays, another of its family may have
+        return tuple(arrays[:leading] if self._later else arrays), {**named, **options}
 
     def output_shape(self, /, *args: Any, **options: Any) -> Any:
         """The shape of the result from arrays or their shapes (several outputs: a tuple of shapes)."""

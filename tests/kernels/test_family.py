@@ -142,6 +142,21 @@ def test_the_plan_of_a_call_is_that_of_its_operator():
     assert [o.argument for o in kernels.batch_norm.planned((2, 3, 4), (3,), (3,)).outputs] == ["output"]
 
 
+def test_an_array_more_chooses_the_operator_of_jvp():
+    """cross_entropy of classes has two arrays; with a third, the weights, it is another operator."""
+    rng = np.random.default_rng(0)
+    x, moved, weight, target = (
+        rng.normal(size=(3, 5)),
+        rng.normal(size=(3, 5)),
+        rng.random(5),
+        np.array([0, 3, 4]),
+    )
+    value, tangent = kernels.cross_entropy.jvp((x, target, weight), (moved, None, None))
+    assert value == kernels.cross_entropy(x, target, weight)
+    weighted = kernels.cross_entropy_weighted.jvp((x, target, weight), (moved, None, None))
+    assert tangent == weighted[1]
+
+
 def test_the_arrays_of_jvp_are_no_options():
     """Its primals are the arrays in order: the third of multi_margin_loss is `weight`, which comes behind options."""
     x, target, weight = np.arange(6.0).reshape(2, 3), np.array([0, 2]), np.ones(3)
