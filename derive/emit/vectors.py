@@ -167,7 +167,8 @@ class VectorWriter(_Writer):
 
     def filled(self, e: sp.Expr) -> str:
         """What all lanes share; divided as vectors are, for no lane may have the point, and the divisor be 0."""
-        if any(p.exp.is_negative and not p.base.is_number for p in e.atoms(sp.Pow)) and not self.compared:
+        divisors = (p.base for p in e.atoms(sp.Pow) if p.exp.is_negative)
+        if any(not (d.is_number or d.is_positive) for d in divisors) and not self.compared:
             return self.rounded(self.vector, e, True)
         text = self.scalar(e)
         return f"lanes.fill{text if text[0] == '(' and one_call(text) else f'({text})'}"

@@ -20,6 +20,7 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
+    fma,
     real,
     require_abi,
     select,
@@ -297,7 +298,7 @@ def x_padded_from_x_3(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, X1: i
 
 
 @task
-def y_from_x_padded(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+def y_from_x_padded_plain(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
         a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
     """y[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1]
     { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
@@ -315,6 +316,43 @@ def y_from_x_padded(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int
                     k = xpadded1 - lap + lap_2
                     total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1]
         y[n, p0] = total
+
+
+@task
+def y_from_x_padded_over_n(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        low_lap_2, high_lap_2 = max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)
+        low_lap, high_lap = max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for lap_2 in range(low_lap_2, high_lap_2):
+                for lap in range(low_lap, high_lap):
+                    for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                        xpadded1 = k + lap - lap_2
+                        x_padded_lanes = lanes.read_where(x_padded.line((n, xpadded1), (1, 0)), active)
+                        total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_padded_lanes, total)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+@choice(y_from_x_padded_over_n, y_from_x_padded_plain)
+def y_from_x_padded(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile) -> Task[...]:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1]
+    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+
+    lanes over n where it is contiguous
+    else gather, tasks share n p0
+    """
+    if tile.lanes.width <= N and y.stride(0) == 1 and x_padded.stride(0) == 1:
+        return y_from_x_padded_over_n
+    return y_from_x_padded_plain
 
 
 @task
@@ -663,7 +701,7 @@ DEFINITION = Definition(
         'x_padded_from_x: lanes over r0 where it is contiguous, or lanes over r1; else scatter, tasks share r0',
         'x_padded_from_x_2: lanes over r0 where it is contiguous, or lanes over r1; else gather, tasks share r0; 2 guards',
         'x_padded_from_x_3: lanes over r0 where it is contiguous, or lanes over r1; else gather, tasks share r0; 2 guards',
-        'y_from_x_padded: gather, tasks share n p0',
+        'y_from_x_padded: lanes over n where it is contiguous; else gather, tasks share n p0',
         'gx_padded_from_gy: scatter, tasks share n',
         'gx_from_gx_padded: scatter, tasks share r0; 1 guard',
         'gx_from_gx_padded_2: scatter, tasks share r0; 1 guard',

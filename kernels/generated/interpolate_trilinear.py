@@ -30,6 +30,7 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
+    fma,
     real,
     require_abi,
     select,
@@ -245,8 +246,8 @@ def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: 
 
 
 @task
-def z0_from_x_padded(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
-        XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
+def z0_from_x_padded_plain(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int,
+        LAP_2: int, XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
     """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1,q1,q2]
     { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
 
@@ -265,6 +266,56 @@ def z0_from_x_padded(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: i
                         k = xpadded1 - lap + lap_2
                         total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1, q1, q2]
             z0[n, p0, q1, q2] = total
+
+
+@task
+def z0_from_x_padded_over_q2(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int,
+        LAP_2: int, XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    planes = ceil_div(Q1, tile.lines)
+    first, last = share(N * P0 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * planes)
+        p0 = item // planes % P0
+        q1 = item % planes * tile.lines
+        low_lap_2, high_lap_2 = max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)
+        low_lap, high_lap = max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for lap_2 in range(low_lap_2, high_lap_2):
+                for lap in range(low_lap, high_lap):
+                    for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                        xpadded1 = k + lap - lap_2
+                        for u in range(tile.lines):
+                            plane = min(q1 + u, Q1 - 1)
+                            x_padded_lanes = lanes.read_where(x_padded.line((n, xpadded1, plane, q2), (0, 0, 0, 1)), active)
+                            total[0, u] = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_padded_lanes, total[0, u])
+            for u in range(tile.lines):
+                plane = min(q1 + u, Q1 - 1)
+                if q1 + u < Q1:
+                    result = total[0, u]
+                    lanes.write_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), result, active)
+
+
+@choice(z0_from_x_padded_over_q2, z0_from_x_padded_plain, merges={"N": (0, 0), "Q1": (2, 2), "Q2": (3, 3)})
+def z0_from_x_padded(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile) -> Task[...]:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1,q1,q2]
+    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+
+    lanes over q2
+    else gather, tasks share n p0 q1
+    """
+    if tile.lanes.width <= 8 * Q2:
+        return z0_from_x_padded_over_q2
+    return z0_from_x_padded_plain
 
 
 @task
@@ -968,7 +1019,7 @@ DEFINITION = Definition(
         'x_padded_from_x: lanes over r3; else scatter, tasks share r0 r2 r3',
         'x_padded_from_x_2: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
         'x_padded_from_x_3: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'z0_from_x_padded: gather, tasks share n p0 q1',
+        'z0_from_x_padded: lanes over q2; else gather, tasks share n p0 q1',
         'gz1_padded_from_gy: scatter, tasks share n p0 p1',
         'gz1_from_gz1_padded: scatter, tasks share r0 r1 r2; 1 guard',
         'gz1_from_gz1_padded_2: scatter, tasks share r0 r1 r2; 1 guard',
