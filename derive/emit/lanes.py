@@ -35,11 +35,11 @@ from derive.emit.forms import (
 )
 from derive.emit.kernel import _polynomial, counted, needed
 from derive.emit.planes import PlanesWriter
-from derive.emit.printing import UNARY
+from derive.emit.printing import UNARY, signed
 from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
-from derive.language import Index, Real, extent
+from derive.language import Index, Real, extent, finite
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.slide import Slide, folds, slides
@@ -368,11 +368,13 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.put(f"{name} = {self.filled(e)}")
             self.b.vectors.add(mark)
             return mark
-        if isinstance(e, (sp.Add, sp.Mul)):
+        if isinstance(e, sp.Add):  # term by term: the order in which they are added is that of `shifts_first`
+            terms = [signed(a) for a in e.args if not a.has(finite)]
+            settled = [-self.settled(u) if negative else self.settled(u) for negative, u in terms]
+            return e.func(*(a for a in e.args if a.has(finite)), *settled)
+        if isinstance(e, sp.Mul):
             own = [a for a in e.args if self.moving(a)]
             rest = e.func(*(a for a in e.args if not self.moving(a)))
-            if isinstance(e, sp.Add) and rest.could_extract_minus_sign():
-                return e.func(*map(self.settled, own)) - self.settled(-rest)
             return e.func(self.settled(rest), *map(self.settled, own))
         if isinstance(e, sp.Pow) or type(e).__name__.lower() in UNARY:
             return e.func(*map(self.settled, e.args))

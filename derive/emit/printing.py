@@ -13,15 +13,17 @@ from derive.language import Parameter, Real, Size, finite
 from derive.program import Access
 
 
+def signed(term: sp.Expr) -> tuple[bool, sp.Expr]:
+    """Is a term subtracted, and what is it then?"""
+    negative = bool(term.could_extract_minus_sign())
+    return negative, -term if negative else term
+
+
 def shifts_first(terms: Sequence[sp.Expr]) -> list[sp.Expr]:
     """The terms of a sum in the order in which they are added: what `finite` shifts meets its shift before all else.
 
     x - finite(m) is exact where both are large and near each other; x - log(t) would round x first.
     """
-
-    def signed(term: sp.Expr) -> tuple[bool, sp.Expr]:
-        negative = bool(term.could_extract_minus_sign())
-        return negative, -term if negative else term
 
     shifts = {negative for negative, u in map(signed, terms) if isinstance(u, finite)}
 

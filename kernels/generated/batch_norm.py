@@ -58,20 +58,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real3, b: Real1, mean: Real1, var: Real1, w:
     for item in range(first, last):
         n = item // C
         c = item % C
-        b_common = lanes.fill(b[c])
         common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
         mean_common = lanes.fill(mean[c])
+        b_common = lanes.fill(b[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1046,20 +1046,20 @@ def tgx_from_gy_tgy_tvar_tw_var_w_over_r(tgx: Real3, gy: Real3, tgy: Real3, tvar
         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
         tw_common = lanes.fill(tw[c])
         w_common = lanes.fill(w[c])
-        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(tvar[c]) * lanes.fill(w[c]) / (lanes.fill(eps) + lanes.fill(var[c])))
+        common_ = lanes.fill(rational(1, 2)) * lanes.fill(tvar[c]) * lanes.fill(w[c]) / (lanes.fill(eps) + lanes.fill(var[c]))
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
                 tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
-                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) + (common_ * gy_lanes))
+                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) - (common_ * gy_lanes))
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
                 tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
-                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) + (common_ * gy_lanes))
+                total = common * ((tw_common * gy_lanes) + (w_common * tgy_lanes) - (common_ * gy_lanes))
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 

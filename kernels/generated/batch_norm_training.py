@@ -591,8 +591,8 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real3, gmean: Real1, gvar: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
-        common = lanes.fill(gmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
-        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_ = lanes.fill(gmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
         common_2 = lanes.fill(real(2)) * lanes.fill(gvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
         mean_common = lanes.fill(mean[c])
         for start in range(0, R, lanes.width):
@@ -601,13 +601,13 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real3, gmean: Real1, gvar: Rea
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 

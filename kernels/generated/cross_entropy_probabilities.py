@@ -222,20 +222,20 @@ def gq_from_gl_total_peak_total_w_x_over_c(gq: Real3, gl_total: Real2, peak: Rea
         n = item // R
         r = item % R
         common = lanes.fill((1 - smoothing) * gl_total[n, r])
-        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
+        total__common = lanes.fill(total_[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = common * w_lanes * (common_ - x_lanes)
+                total = common * w_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + total__common)
                 lanes.write_where(gq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = common * w_lanes * (common_ - x_lanes)
+                total = common * w_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + total__common)
                 lanes.write_where(gq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -491,7 +491,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
     for item in range(first, last):
         n = item // C
         c = item % C
-        common = lanes.fill(-w[c])
+        w_common = lanes.fill(w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -501,7 +501,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
                 peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                 q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())))
+                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) - (w_common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -510,7 +510,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_r(gx: Real3, gl_total: Real2, gt
                 peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())))
+                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) - (w_common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -524,9 +524,7 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c(gx: Real3, gl_total: Real2, gt
     for item in range(first, last):
         n = item // R
         r = item % R
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        common_ = lanes.fill(-gl_total[n, r])
+        gl_total_common = lanes.fill(gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -534,14 +532,14 @@ def gx_from_gl_total_gtotal_sum_peak_q_w_x_over_c(gx: Real3, gl_total: Real2, gt
                 q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r])))) - (gl_total_common * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
+                total = (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r])))) - (gl_total_common * w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))))
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -923,9 +921,8 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
     for item in range(first, last):
         n = item // C
         c = item % C
-        hgw_common = lanes.fill(hgw[c])
         w_common = lanes.fill(w[c])
-        common = lanes.fill(-w[c])
+        w_common_ = lanes.fill(w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -936,7 +933,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
                 peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                 total__lanes = lanes.read(total_.line((n, r), (0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((hgw_common * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) + (w_common * hgtotal_lanes) + (common * hgx_lanes))
+                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((w_common * hgtotal_lanes) + (lanes.fill(hgw[c]) * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) - (w_common_ * hgx_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -946,7 +943,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_r(hq: Real3, gl_total: 
                 peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
                 total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((hgw_common * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) + (w_common * hgtotal_lanes) + (common * hgx_lanes))
+                total = lanes.fill(1 - smoothing) * gl_total_lanes * ((w_common * hgtotal_lanes) + (lanes.fill(hgw[c]) * (select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes)) - (w_common_ * hgx_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -961,7 +958,6 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
         n = item // R
         r = item % R
         common = lanes.fill((1 - smoothing) * gl_total[n, r])
-        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
         hgtotal_common = lanes.fill(hgtotal[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
@@ -971,7 +967,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
                 hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (common_ - x_lanes)) - (hgx_lanes * w_lanes))
+                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))) - (hgx_lanes * w_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -979,7 +975,7 @@ def hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x_over_c(hq: Real3, gl_total: 
                 hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (common_ - x_lanes)) - (hgx_lanes * w_lanes))
+                total = common * ((hgtotal_common * w_lanes) + (hgw_lanes * (lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]))) - (hgx_lanes * w_lanes))
                 lanes.write_where(hq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1348,8 +1344,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
     for item in range(first, last):
         n = item // C
         c = item % C
-        common = lanes.fill(-hgw[c])
-        common_ = lanes.fill(-(1 - smoothing) * w[c])
+        hgw_common = lanes.fill(hgw[c])
+        common = lanes.fill((1 - smoothing) * w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1363,7 +1359,7 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
                 q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_ * gl_total_lanes * hgq_lanes) + (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0)
+                total = (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0) - (hgw_common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) - (common * gl_total_lanes * hgq_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1376,7 +1372,7 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_r(hx: Rea
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                total = (common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_ * gl_total_lanes * hgq_lanes) + (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0)
+                total = (gtotal_sum_lanes * hgx_lanes * v0) + (htotal_sum_lanes * v0) - (hgw_common * gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) - (common * gl_total_lanes * hgq_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1390,12 +1386,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
     for item in range(first, last):
         n = item // R
         r = item % R
-        htotal_sum_common = lanes.fill(htotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common_ = lanes.fill(finite(peak[n, r]))
-        common_2 = lanes.fill(-gl_total[n, r])
-        common_3 = lanes.fill(-(1 - smoothing) * gl_total[n, r])
+        gl_total_common = lanes.fill(gl_total[n, r])
+        common = lanes.fill((1 - smoothing) * gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1406,8 +1398,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
                 q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = -x_lanes
-                total = (htotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * hgx_lanes * exp((-common_) - v0)) + (common_2 * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_3 * hgq_lanes * w_lanes)
+                v0 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                total = (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * v0) + (lanes.fill(htotal_sum[n, r]) * v0) - (gl_total_common * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) - (common * hgq_lanes * w_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1417,8 +1409,8 @@ def hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x_over_c(hx: Rea
                 q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = -x_lanes
-                total = (htotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * hgx_lanes * exp((-common_) - v0)) + (common_2 * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) + (common_3 * hgq_lanes * w_lanes)
+                v0 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                total = (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * v0) + (lanes.fill(htotal_sum[n, r]) * v0) - (gl_total_common * hgw_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))))) - (common * hgq_lanes * w_lanes)
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1473,10 +1465,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
     for item in range(first, last):
         n = item // C
         c = item % C
-        tw_common = lanes.fill(tw[c])
         w_common = lanes.fill(w[c])
         w_common_ = lanes.fill(w[c])
-        common = lanes.fill(-w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1489,7 +1479,7 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
                 v0 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
-                total = lanes.fill(1 - smoothing) * ((tw_common * gl_total_lanes * v0) + (w_common * tgl_total_lanes * v0) + (w_common_ * gl_total_lanes * ttotal_lanes) + (common * gl_total_lanes * tx_lanes))
+                total = lanes.fill(1 - smoothing) * ((w_common * gl_total_lanes * ttotal_lanes) + (lanes.fill(tw[c]) * gl_total_lanes * v0) + (lanes.fill(w[c]) * tgl_total_lanes * v0) - (w_common_ * gl_total_lanes * tx_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1501,7 +1491,7 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_r(tgq: Real3, g
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
                 v0 = select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes
-                total = lanes.fill(1 - smoothing) * ((tw_common * gl_total_lanes * v0) + (w_common * tgl_total_lanes * v0) + (w_common_ * gl_total_lanes * ttotal_lanes) + (common * gl_total_lanes * tx_lanes))
+                total = lanes.fill(1 - smoothing) * ((w_common * gl_total_lanes * ttotal_lanes) + (lanes.fill(tw[c]) * gl_total_lanes * v0) + (lanes.fill(w[c]) * tgl_total_lanes * v0) - (w_common_ * gl_total_lanes * tx_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1515,12 +1505,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
     for item in range(first, last):
         n = item // R
         r = item % R
+        common = lanes.fill(gl_total[n, r] * ttotal[n, r])
         gl_total_common = lanes.fill(gl_total[n, r])
-        common = lanes.fill(finite(peak[n, r]) + total_[n, r])
-        tgl_total_common = lanes.fill(tgl_total[n, r])
-        common_ = lanes.fill(finite(peak[n, r]) + total_[n, r])
-        common_2 = lanes.fill(gl_total[n, r] * ttotal[n, r])
-        common_3 = lanes.fill(-gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1529,8 +1515,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = -x_lanes
-                total = lanes.fill(1 - smoothing) * ((gl_total_common * tw_lanes * (common + v0)) + (tgl_total_common * w_lanes * (common_ + v0)) + (common_2 * w_lanes) + (common_3 * tx_lanes * w_lanes))
+                v0 = lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r])
+                total = lanes.fill(1 - smoothing) * ((common * w_lanes) + (lanes.fill(gl_total[n, r]) * tw_lanes * v0) + (lanes.fill(tgl_total[n, r]) * v0 * w_lanes) - (gl_total_common * tx_lanes * w_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1538,8 +1524,8 @@ def tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x_over_c(tgq: Real3, g
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = -x_lanes
-                total = lanes.fill(1 - smoothing) * ((gl_total_common * tw_lanes * (common + v0)) + (tgl_total_common * w_lanes * (common_ + v0)) + (common_2 * w_lanes) + (common_3 * tx_lanes * w_lanes))
+                v0 = lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r])
+                total = lanes.fill(1 - smoothing) * ((common * w_lanes) + (lanes.fill(gl_total[n, r]) * tw_lanes * v0) + (lanes.fill(tgl_total[n, r]) * v0 * w_lanes) - (gl_total_common * tx_lanes * w_lanes))
                 lanes.write_where(tgq.line((n, c, r), (0, 1, 0)), total, active)
 
 
@@ -1596,9 +1582,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
     for item in range(first, last):
         n = item // C
         c = item % C
-        common = lanes.fill(-tw[c])
-        common_ = lanes.fill(-w[c])
-        common_2 = lanes.fill(-(1 - smoothing) * w[c])
+        tw_common = lanes.fill(tw[c])
+        w_common = lanes.fill(w[c])
+        common = lanes.fill((1 - smoothing) * w[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
@@ -1614,7 +1600,7 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
                 v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (common * gl_total_lanes * v1) + (common_ * tgl_total_lanes * v1) + (common_2 * gl_total_lanes * tq_lanes) + (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0)
+                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) - (tw_common * gl_total_lanes * v1) - (w_common * tgl_total_lanes * v1) - (common * gl_total_lanes * tq_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1629,7 +1615,7 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
                 v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
                 v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (common * gl_total_lanes * v1) + (common_ * tgl_total_lanes * v1) + (common_2 * gl_total_lanes * tq_lanes) + (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0)
+                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) - (tw_common * gl_total_lanes * v1) - (w_common * tgl_total_lanes * v1) - (common * gl_total_lanes * tq_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
 
 
@@ -1644,13 +1630,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
     for item in range(first, last):
         n = item // R
         r = item % R
-        tgtotal_sum_common = lanes.fill(tgtotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common_ = lanes.fill(finite(peak[n, r]))
-        common_2 = lanes.fill(-gl_total[n, r])
-        common_3 = lanes.fill(-tgl_total[n, r])
-        common_4 = lanes.fill(-(1 - smoothing) * gl_total[n, r])
+        gl_total_common = lanes.fill(gl_total[n, r])
+        tgl_total_common = lanes.fill(tgl_total[n, r])
+        common = lanes.fill((1 - smoothing) * gl_total[n, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1661,9 +1643,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                v0 = -x_lanes
+                v0 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
                 v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (tgtotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * tx_lanes * exp((-common_) - v0)) + (common_2 * tw_lanes * v1) + (common_3 * v1 * w_lanes) + (common_4 * tq_lanes * w_lanes)
+                total = (lanes.fill(gtotal_sum[n, r]) * tx_lanes * v0) + (lanes.fill(tgtotal_sum[n, r]) * v0) - (gl_total_common * tw_lanes * v1) - (tgl_total_common * v1 * w_lanes) - (common * tq_lanes * w_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1673,9 +1655,9 @@ def tgx_from_gl_total_gtotal_sum_peak_q_tgl_total_tgtotal_sum_tq_tw_tx_w_x_over_
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                v0 = -x_lanes
+                v0 = exp(x_lanes - lanes.fill(finite(peak[n, r])))
                 v1 = (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))
-                total = (tgtotal_sum_common * exp((-common) - v0)) + (gtotal_sum_common * tx_lanes * exp((-common_) - v0)) + (common_2 * tw_lanes * v1) + (common_3 * v1 * w_lanes) + (common_4 * tq_lanes * w_lanes)
+                total = (lanes.fill(gtotal_sum[n, r]) * tx_lanes * v0) + (lanes.fill(tgtotal_sum[n, r]) * v0) - (gl_total_common * tw_lanes * v1) - (tgl_total_common * v1 * w_lanes) - (common * tq_lanes * w_lanes)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
 
 

@@ -791,16 +791,14 @@ def gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c(gx: Real3, gl_total: Real2, gt
     for item in range(first, last):
         n = item // R
         r = item % R
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        common_ = lanes.fill(smoothing) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common = lanes.fill(smoothing) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero()))
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read(gx.line((n, c, r), (0, 1, 0)))
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
@@ -808,7 +806,7 @@ def gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c(gx: Real3, gl_total: Real2, gt
                 active = lanes.first(count)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (gtotal_sum_common * exp(x_lanes - common)) + (common_ * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero()))
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (lanes.fill(gtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
@@ -1756,12 +1754,8 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
     for item in range(first, last):
         n = item // R
         r = item % R
-        htotal_sum_common = lanes.fill(htotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common_ = lanes.fill(finite(peak[n, r]))
-        common_2 = lanes.fill(smoothing) * lanes.fill(hz[()]) / lanes.fill(real(C))
-        common_3 = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common = lanes.fill(smoothing) * lanes.fill(hz[()]) / lanes.fill(real(C))
+        common_ = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
@@ -1770,7 +1764,7 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
                 hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (htotal_sum_common * exp(x_lanes - common)) + (gtotal_sum_common * hgx_lanes * exp(x_lanes - common_)) + (common_2 * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_3 * hgw_lanes)
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * hgw_lanes) + (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(htotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read(hx.line((n, c, r), (0, 1, 0)))
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
@@ -1780,7 +1774,7 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
                 hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (htotal_sum_common * exp(x_lanes - common)) + (gtotal_sum_common * hgx_lanes * exp(x_lanes - common_)) + (common_2 * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_3 * hgw_lanes)
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * hgw_lanes) + (lanes.fill(gtotal_sum[n, r]) * hgx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(htotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read_where(hx.line((n, c, r), (0, 1, 0)), active)
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
@@ -1932,12 +1926,8 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
     for item in range(first, last):
         n = item // R
         r = item % R
-        tgtotal_sum_common = lanes.fill(tgtotal_sum[n, r])
-        common = lanes.fill(finite(peak[n, r]))
-        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
-        common_ = lanes.fill(finite(peak[n, r]))
-        common_2 = lanes.fill(smoothing) * lanes.fill(tgl_total[n, r]) / lanes.fill(real(C))
-        common_3 = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common = lanes.fill(smoothing) * lanes.fill(tgl_total[n, r]) / lanes.fill(real(C))
+        common_ = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
@@ -1946,7 +1936,7 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (tgtotal_sum_common * exp(x_lanes - common)) + (gtotal_sum_common * tx_lanes * exp(x_lanes - common_)) + (common_2 * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_3 * tw_lanes)
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read(tgx.line((n, c, r), (0, 1, 0)))
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
@@ -1956,7 +1946,7 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (tgtotal_sum_common * exp(x_lanes - common)) + (gtotal_sum_common * tx_lanes * exp(x_lanes - common_)) + (common_2 * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_3 * tw_lanes)
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)

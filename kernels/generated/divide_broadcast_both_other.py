@@ -421,20 +421,20 @@ def ty_from_tx_tz_x_z_over_t(ty: Real6, tx: Real4, tz: Real4, x: Real4, z: Real4
         l = item // J % L
         j = item % J
         common = lanes.fill(one()) / lanes.fill(z[i, k, l, j])
-        common_ = -(lanes.fill(tz[i, k, l, j]) / lanes.fill(z[i, k, l, j]))
+        common_ = lanes.fill(tz[i, k, l, j]) / lanes.fill(z[i, k, l, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((i, s, t, j), (0, 0, 1, 0)))
                 x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 1, 0)))
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((i, s, t, j), (0, 0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 1, 0)), active)
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((i, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), total, active)
 
 

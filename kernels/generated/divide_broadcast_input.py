@@ -361,21 +361,21 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real2, tz: Real4, x: Real2, z: Real4
         s = item // (I * J)
         i = item // J % I
         j = item % J
+        x_common = lanes.fill(x[i, j])
         tx_common = lanes.fill(tx[i, j])
-        common = lanes.fill(-x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tz_lanes = lanes.read(tz.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = (tx_common + (common * tz_lanes / z_lanes)) / z_lanes
+                total = (tx_common - (x_common * tz_lanes / z_lanes)) / z_lanes
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tz_lanes = lanes.read_where(tz.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = (tx_common + (common * tz_lanes / z_lanes)) / z_lanes
+                total = (tx_common - (x_common * tz_lanes / z_lanes)) / z_lanes
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 
@@ -574,8 +574,8 @@ def hz_from_gy_hgx_hgz_x_z_over_t(hz: Real4, gy: Real4, hgx: Real2, hgz: Real4, 
         s = item // (I * J)
         i = item // J % I
         j = item % J
-        common = lanes.fill(2 * x[i, j])
         hgx_common = lanes.fill(hgx[i, j])
+        common = lanes.fill(2 * x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
@@ -675,9 +675,9 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
         s = item // (I * J)
         i = item // J % I
         j = item % J
-        common = lanes.fill(-tx[i, j])
-        common_ = lanes.fill(-x[i, j])
-        common_2 = lanes.fill(2 * x[i, j])
+        tx_common = lanes.fill(tx[i, j])
+        x_common = lanes.fill(x[i, j])
+        common = lanes.fill(2 * x[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
@@ -686,7 +686,7 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
                 tgy_lanes = lanes.read(tgy.line((s, i, t, j), (0, 0, 1, 0)))
                 tz_lanes = lanes.read(tz.line((s, i, t, j), (0, 0, 1, 0)))
                 z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 1, 0)))
-                total = ((common * gy_lanes) + (common_ * tgy_lanes) + (common_2 * gy_lanes * tz_lanes / z_lanes)) / (z_lanes * z_lanes)
+                total = ((common * gy_lanes * tz_lanes / z_lanes) - (tx_common * gy_lanes) - (x_common * tgy_lanes)) / (z_lanes * z_lanes)
                 lanes.write_where(tgz.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -694,7 +694,7 @@ def tgz_from_gy_tgy_tx_tz_x_z_over_t(tgz: Real4, gy: Real4, tgy: Real4, tx: Real
                 tgy_lanes = lanes.read_where(tgy.line((s, i, t, j), (0, 0, 1, 0)), active)
                 tz_lanes = lanes.read_where(tz.line((s, i, t, j), (0, 0, 1, 0)), active)
                 z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = ((common * gy_lanes) + (common_ * tgy_lanes) + (common_2 * gy_lanes * tz_lanes / z_lanes)) / (z_lanes * z_lanes)
+                total = ((common * gy_lanes * tz_lanes / z_lanes) - (tx_common * gy_lanes) - (x_common * tgy_lanes)) / (z_lanes * z_lanes)
                 lanes.write_where(tgz.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

@@ -289,20 +289,20 @@ def ty_from_tx_tz_x_z_over_t(ty: Real4, tx: Real4, tz: Real2, x: Real4, z: Real2
         i = item // J % I
         j = item % J
         common = lanes.fill(one()) / lanes.fill(z[i, j])
-        common_ = -(lanes.fill(tz[i, j]) / lanes.fill(z[i, j]))
+        common_ = lanes.fill(tz[i, j]) / lanes.fill(z[i, j])
         for start in range(0, T, lanes.width):
             t = max(0, min(start, T - lanes.width))
             count = min(lanes.width, T - t)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((s, i, t, j), (0, 0, 1, 0)))
                 x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 1, 0)))
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((s, i, t, j), (0, 0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 1, 0)), active)
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((s, i, t, j), (0, 0, 1, 0)), total, active)
 
 

@@ -710,8 +710,8 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q(hx: Real3, gy_log
     for item in range(first, last):
         n = item // C
         c = item % C
-        hy_logsumexp_common = lanes.fill(hy_logsumexp[n, c])
         common = lanes.fill(sharp * gy_logsumexp[n, c])
+        hy_logsumexp_common = lanes.fill(hy_logsumexp[n, c])
         y_logsumexp_common = lanes.fill(y_logsumexp[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
@@ -719,13 +719,13 @@ def hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp_over_q(hx: Real3, gy_log
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp) * (hy_logsumexp_common + (common * hgx_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
+                total = lanes.fill(sharp) * ((common * hgx_lanes) + hy_logsumexp_common) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp) * (hy_logsumexp_common + (common * hgx_lanes)) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
+                total = lanes.fill(sharp) * ((common * hgx_lanes) + hy_logsumexp_common) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -809,8 +809,9 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q(tgx
     for item in range(first, last):
         n = item // C
         c = item % C
-        common = lanes.fill(sharp * gy_logsumexp[n, c])
-        common_ = lanes.fill(gy_logsumexp[n, c] * ty_logsumexp[n, c] - tgy_logsumexp[n, c])
+        common = lanes.fill(gy_logsumexp[n, c] * ty_logsumexp[n, c])
+        common_ = lanes.fill(sharp * gy_logsumexp[n, c])
+        tgy_logsumexp_common = lanes.fill(tgy_logsumexp[n, c])
         y_logsumexp_common = lanes.fill(y_logsumexp[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
@@ -818,13 +819,13 @@ def tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp_over_q(tgx
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = lanes.fill(sharp) * ((common * tx_lanes) - common_) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
+                total = lanes.fill(sharp) * ((common_ * tx_lanes) + tgy_logsumexp_common - common) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = lanes.fill(sharp) * ((common * tx_lanes) - common_) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
+                total = lanes.fill(sharp) * ((common_ * tx_lanes) + tgy_logsumexp_common - common) * exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
 
 

@@ -373,20 +373,20 @@ def gx_from_gl_gy_l_x_over_q(gx: Real3, gl: Real2, gy: Real2, l: Real2, x: Real3
     for item in range(first, last):
         n = item // C
         c = item % C
-        gl_common = lanes.fill(gl[n, c])
         gy_common = lanes.fill(gy[n, c])
+        gl_common = lanes.fill(gl[n, c])
         l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
             count = min(lanes.width, Q - q)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
-                total = (gl_common + (gy_common * (x_lanes + lanes.fill(one())))) * exp(x_lanes - l_common)
+                total = ((gy_common * (x_lanes + lanes.fill(one()))) + gl_common) * exp(x_lanes - l_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
-                total = (gl_common + (gy_common * (x_lanes + lanes.fill(one())))) * exp(x_lanes - l_common)
+                total = ((gy_common * (x_lanes + lanes.fill(one()))) + gl_common) * exp(x_lanes - l_common)
                 lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -1004,10 +1004,11 @@ def hx_from_gl_gy_hgl_hgx_hl_l_x_over_q(hx: Real3, gl: Real2, gy: Real2, hgl: Re
     for item in range(first, last):
         n = item // C
         c = item % C
-        hl_common = lanes.fill(hl[n, c])
-        common = lanes.fill(gl[n, c] + gy[n, c])
         gy_common = lanes.fill(gy[n, c])
-        common_ = lanes.fill(-gy[n, c] * hgl[n, c])
+        gl_common = lanes.fill(gl[n, c])
+        gy_common_ = lanes.fill(gy[n, c])
+        common = lanes.fill(gy[n, c] * hgl[n, c])
+        hl_common = lanes.fill(hl[n, c])
         l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
@@ -1016,14 +1017,14 @@ def hx_from_gl_gy_hgl_hgx_hl_l_x_over_q(hx: Real3, gl: Real2, gy: Real2, hgl: Re
                 hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
                 v0 = x_lanes + lanes.fill(one())
-                total = (hl_common + (common_ * v0) + (hgx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
+                total = (hl_common + (hgx_lanes * ((gy_common * v0) + gl_common + gy_common_)) - (common * v0)) * exp(x_lanes - l_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
                 v0 = x_lanes + lanes.fill(one())
-                total = (hl_common + (common_ * v0) + (hgx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
+                total = (hl_common + (hgx_lanes * ((gy_common * v0) + gl_common + gy_common_)) - (common * v0)) * exp(x_lanes - l_common)
                 lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
 
 
@@ -1226,13 +1227,14 @@ def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_q(tgx: Real3, gl: Real2, gy: Real2, l:
     for item in range(first, last):
         n = item // C
         c = item % C
-        tgl_common = lanes.fill(tgl[n, c])
         tgy_common = lanes.fill(tgy[n, c])
-        common = lanes.fill(gl[n, c] + gy[n, c])
         gy_common = lanes.fill(gy[n, c])
-        common_ = lanes.fill(-tl[n, c])
         gl_common = lanes.fill(gl[n, c])
         gy_common_ = lanes.fill(gy[n, c])
+        tl_common = lanes.fill(tl[n, c])
+        gy_common_2 = lanes.fill(gy[n, c])
+        gl_common_ = lanes.fill(gl[n, c])
+        tgl_common = lanes.fill(tgl[n, c])
         l_common = lanes.fill(l[n, c])
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width))
@@ -1241,14 +1243,14 @@ def tgx_from_gl_gy_l_tgl_tgy_tl_tx_x_over_q(tgx: Real3, gl: Real2, gy: Real2, l:
                 tx_lanes = lanes.read(tx.line((n, c, q), (0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
                 v0 = x_lanes + lanes.fill(one())
-                total = (tgl_common + (tgy_common * v0) + (common_ * (gl_common + (gy_common_ * v0))) + (tx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
+                total = ((tgy_common * v0) + tgl_common + (tx_lanes * ((gy_common * v0) + gl_common + gy_common_)) - (tl_common * ((gy_common_2 * v0) + gl_common_))) * exp(x_lanes - l_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
                 v0 = x_lanes + lanes.fill(one())
-                total = (tgl_common + (tgy_common * v0) + (common_ * (gl_common + (gy_common_ * v0))) + (tx_lanes * (common + (gy_common * v0)))) * exp(x_lanes - l_common)
+                total = ((tgy_common * v0) + tgl_common + (tx_lanes * ((gy_common * v0) + gl_common + gy_common_)) - (tl_common * ((gy_common_2 * v0) + gl_common_))) * exp(x_lanes - l_common)
                 lanes.write_where(tgx.line((n, c, q), (0, 0, 1)), total, active)
 
 

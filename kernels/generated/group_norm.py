@@ -280,20 +280,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real4, b: Real2, mean: Real2, var: Real2, w:
         n = item // (G * I)
         g = item // I % G
         i = item % I
-        b_common = lanes.fill(b[g, i])
         common = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
         mean_common = lanes.fill(mean[n, g])
+        b_common = lanes.fill(b[g, i])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, g, i, r), (0, 0, 0, 1)), total, active)
 
 
@@ -889,8 +889,8 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real4, gmean: Real2, gvar: Rea
         n = item // (G * I)
         g = item // I % G
         i = item % I
-        common = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
-        common_ = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
         common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
         mean_common = lanes.fill(mean[n, g])
         for start in range(0, R, lanes.width):
@@ -899,13 +899,13 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_r(gx: Real4, gmean: Real2, gvar: Rea
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
-                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
-                total = common + (common_ * gy_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
 
 
@@ -920,8 +920,8 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real4, gmean: Real2, gvar: Rea
         n = item // (G * R)
         g = item // R % G
         r = item % R
-        common = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
-        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(gmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
         common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
         mean_common = lanes.fill(mean[n, g])
         for start in range(0, I, lanes.width):
@@ -931,14 +931,14 @@ def gx_from_gmean_gvar_gy_mean_var_w_x_over_i(gx: Real4, gmean: Real2, gvar: Rea
                 gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
                 w_lanes = lanes.read(w.line((g, i), (0, 1)))
                 x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes * w_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
-                total = common + (common_ * gy_lanes * w_lanes) + (common_2 * (x_lanes - mean_common))
+                total = (common * gy_lanes * w_lanes) + common_ + (common_2 * (x_lanes - mean_common))
                 lanes.write_where(gx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
 
 

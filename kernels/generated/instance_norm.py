@@ -276,20 +276,20 @@ def y_from_b_mean_var_w_x_over_r(y: Real3, b: Real1, mean: Real2, var: Real2, w:
     for item in range(first, last):
         n = item // C
         c = item % C
-        b_common = lanes.fill(b[c])
         common = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
         mean_common = lanes.fill(mean[n, c])
+        b_common = lanes.fill(b[c])
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
-                total = b_common + (common * (x_lanes - mean_common))
+                total = (common * (x_lanes - mean_common)) + b_common
                 lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
 
 

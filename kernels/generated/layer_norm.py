@@ -260,8 +260,8 @@ def y_from_b_mean_var_w_x_over_n(y: Real2, b: Real1, mean: Real1, var: Real1, w:
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
-        b_common = lanes.fill(b[i])
         w_common = lanes.fill(w[i])
+        b_common = lanes.fill(b[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -269,14 +269,14 @@ def y_from_b_mean_var_w_x_over_n(y: Real2, b: Real1, mean: Real1, var: Real1, w:
                 mean_lanes = lanes.read(mean.line((n,), (1,)))
                 var_lanes = lanes.read(var.line((n,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
-                total = b_common + (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
+                total = (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))) + b_common
                 lanes.write_where(y.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
                 var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-                total = b_common + (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)))
+                total = (w_common * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))) + b_common
                 lanes.write_where(y.line((n, i), (1, 0)), total, active)
 
 

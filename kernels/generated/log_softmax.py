@@ -348,18 +348,18 @@ def y_from_peak_total_x_over_c(y: Real3, peak: Real2, total_: Real2, x: Real3, M
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]) + total_[m, r])
+        total__common = lanes.fill(total_[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = x_lanes - common
+                total = x_lanes - lanes.fill(finite(peak[m, r])) - total__common
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = x_lanes - common
+                total = x_lanes - lanes.fill(finite(peak[m, r])) - total__common
                 lanes.write_where(y.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -690,20 +690,19 @@ def gx_from_gtotal_sum_peak_x_over_j(gx: Real3, gtotal_sum: Real2, peak: Real2, 
         m = item // R
         r = item % R
         gtotal_sum_common = lanes.fill(gtotal_sum[m, r])
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = gtotal_sum_common * exp(x_lanes - common)
+                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 if add != 0:
                     total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = gtotal_sum_common * exp(x_lanes - common)
+                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 if add != 0:
                     total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
                 lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
@@ -1054,16 +1053,15 @@ def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j(hx: Real3, gtotal_sum: Real2
     for item in range(first, last):
         m = item // R
         r = item % R
-        htotal_sum_common = lanes.fill(htotal_sum[m, r])
         gtotal_sum_common = lanes.fill(gtotal_sum[m, r])
-        common = lanes.fill(finite(peak[m, r]))
+        htotal_sum_common = lanes.fill(htotal_sum[m, r])
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             if count == lanes.width:
                 hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = (htotal_sum_common + (gtotal_sum_common * hgx_lanes)) * exp(x_lanes - common)
+                total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 if add != 0:
                     total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
@@ -1071,7 +1069,7 @@ def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j(hx: Real3, gtotal_sum: Real2
                 active = lanes.first(count)
                 hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = (htotal_sum_common + (gtotal_sum_common * hgx_lanes)) * exp(x_lanes - common)
+                total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 if add != 0:
                     total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
                 lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)

@@ -939,8 +939,8 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
     first, last = share(C, task, tasks)
     for c in range(first, last):
         hgw_common = lanes.fill(hgw[c])
-        common = lanes.fill(-w[c])
         w_common = lanes.fill(w[c])
+        w_common_ = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -950,7 +950,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read(hgx.line((n, c), (1, 0)))
                 t_lanes = lanes.read(t.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * hgt_lanes) + (w_common * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_ * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -959,7 +959,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read_where(hgx.line((n, c), (1, 0)), active)
                 t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * hgt_lanes) + (w_common * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_ * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, active)
 
 
@@ -1098,8 +1098,8 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
     for n in range(first, last):
         gl_total_common = lanes.fill(gl_total[n])
         tgl_total_common = lanes.fill(tgl_total[n])
-        common = lanes.fill(-gl_total[n])
         gl_total_common_ = lanes.fill(gl_total[n])
+        gl_total_common_2 = lanes.fill(gl_total[n])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1110,7 +1110,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read(tx.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * tt_lanes * w_lanes) + (gl_total_common_ * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1120,7 +1120,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read_where(tx.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * tt_lanes * w_lanes) + (gl_total_common_ * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, active)
 
 
@@ -1134,8 +1134,8 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
     for c in range(first, last):
         tw_common = lanes.fill(tw[c])
         w_common = lanes.fill(w[c])
-        common = lanes.fill(-w[c])
         w_common_ = lanes.fill(w[c])
+        w_common_2 = lanes.fill(w[c])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -1146,7 +1146,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
                 tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * gl_total_lanes * tt_lanes) + (w_common_ * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1156,7 +1156,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
                 tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (common * gl_total_lanes * tt_lanes) + (w_common_ * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, active)
 
 

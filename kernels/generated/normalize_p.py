@@ -366,20 +366,20 @@ def ty_from_other_tother_tx_x_over_c(ty: Real3, other_: Real2, tother: Real2, tx
         m = item // R
         r = item % R
         common = lanes.fill(one()) / lanes.fill(other_[m, r])
-        common_ = -(lanes.fill(tother[m, r]) / lanes.fill(other_[m, r]))
+        common_ = lanes.fill(tother[m, r]) / lanes.fill(other_[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = common * ((common_ * x_lanes) + tx_lanes)
+                total = common * (tx_lanes - (common_ * x_lanes))
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 

@@ -595,7 +595,7 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(-2 * gtotal[n])
+        common = lanes.fill(2 * gtotal[n])
         common_ = lanes.fill(2 * htotal[n])
         common_2 = lanes.fill(2 * gtotal[n])
         for start in range(0, J, lanes.width):
@@ -606,7 +606,7 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
-                total = (common * hgb_lanes) + (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes)
+                total = (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes) - (common * hgb_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -614,7 +614,7 @@ def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
-                total = (common * hgb_lanes) + (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes)
+                total = (common_ * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_2 * hga_lanes) - (common * hgb_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, active)
 
 
@@ -690,7 +690,7 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(-2 * gtotal[n])
+        common = lanes.fill(2 * gtotal[n])
         common_ = lanes.fill(2 * htotal[n])
         common_2 = lanes.fill(2 * gtotal[n])
         for start in range(0, J, lanes.width):
@@ -701,7 +701,7 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read(b.line((n, j), (0, 1)))
                 hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
-                total = (common * hga_lanes) + (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes)
+                total = (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes) - (common * hga_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -709,7 +709,7 @@ def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtot
                 b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
                 hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
-                total = (common * hga_lanes) + (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes)
+                total = (common_ * (b_lanes - a_lanes - lanes.fill(eps))) + (common_2 * hgb_lanes) - (common * hga_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, active)
 
 

@@ -401,7 +401,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
     first, last = share(N, task, tasks)
     for n in range(first, last):
         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
-        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(ty_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n])))
+        common_ = lanes.fill(rational(1, 2)) * lanes.fill(ty_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n]))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -410,7 +410,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
                 tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
                 x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                total = common * ((common_ * w_lanes * x_lanes) + (tw_lanes * x_lanes) + (tx_lanes * w_lanes))
+                total = common * ((tw_lanes * x_lanes) + (tx_lanes * w_lanes) - (common_ * w_lanes * x_lanes))
                 lanes.write_where(ty.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -418,7 +418,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_i(ty: Real2, tw: Real1, tx: Real2, ty_su
                 tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-                total = common * ((common_ * w_lanes * x_lanes) + (tw_lanes * x_lanes) + (tx_lanes * w_lanes))
+                total = common * ((tw_lanes * x_lanes) + (tx_lanes * w_lanes) - (common_ * w_lanes * x_lanes))
                 lanes.write_where(ty.line((n, i), (0, 1)), total, active)
 
 
@@ -431,7 +431,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
     for i in range(first, last):
         tw_common = lanes.fill(tw[i])
         w_common = lanes.fill(w[i])
-        common = lanes.fill(-(rational(1, 2)) * w[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -441,7 +441,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
                 x_lanes = lanes.read(x.line((n, i), (1, 0)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = ((tw_common * x_lanes) + (w_common * tx_lanes) + (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
+                total = ((tw_common * x_lanes) + (w_common * tx_lanes) - (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
                 lanes.write_where(ty.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -450,7 +450,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum_over_n(ty: Real2, tw: Real1, tx: Real2, ty_su
                 x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = ((tw_common * x_lanes) + (w_common * tx_lanes) + (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
+                total = ((tw_common * x_lanes) + (w_common * tx_lanes) - (common * ty_sum_lanes * x_lanes / v0)) / sqrt(v0)
                 lanes.write_where(ty.line((n, i), (1, 0)), total, active)
 
 
@@ -622,7 +622,7 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_i(hx: Real2, gy: Real2, hgw: Real1, hgy_
     first, last = share(N, task, tasks)
     for n in range(first, last):
         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
-        common_ = -(lanes.fill(rational(1, 2)) * lanes.fill(hgy_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n])))
+        common_ = lanes.fill(rational(1, 2)) * lanes.fill(hgy_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n]))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -630,14 +630,14 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_i(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                 hgw_lanes = lanes.read(hgw.line((i,), (1,)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
-                total = common * gy_lanes * ((common_ * w_lanes) + hgw_lanes)
+                total = common * gy_lanes * (hgw_lanes - (common_ * w_lanes))
                 lanes.write_where(hx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
                 hgw_lanes = lanes.read_where(hgw.line((i,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                total = common * gy_lanes * ((common_ * w_lanes) + hgw_lanes)
+                total = common * gy_lanes * (hgw_lanes - (common_ * w_lanes))
                 lanes.write_where(hx.line((n, i), (0, 1)), total, active)
 
 
@@ -648,8 +648,8 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
+        common = lanes.fill((rational(1, 2)) * w[i])
         hgw_common = lanes.fill(hgw[i])
-        common = lanes.fill(-(rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
@@ -658,7 +658,7 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 hgy_sum_lanes = lanes.read(hgy_sum.line((n,), (1,)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (hgw_common + (common * hgy_sum_lanes / v0)) / sqrt(v0)
+                total = gy_lanes * (hgw_common - (common * hgy_sum_lanes / v0)) / sqrt(v0)
                 lanes.write_where(hx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -666,7 +666,7 @@ def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_
                 hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
                 v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (hgw_common + (common * hgy_sum_lanes / v0)) / sqrt(v0)
+                total = gy_lanes * (hgw_common - (common * hgy_sum_lanes / v0)) / sqrt(v0)
                 lanes.write_where(hx.line((n, i), (1, 0)), total, active)
 
 

@@ -176,18 +176,17 @@ def e_from_peak_x_over_c(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = exp(x_lanes - common)
+                total = exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = exp(x_lanes - common)
+                total = exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -633,20 +632,19 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ge_lanes * exp(x_lanes - common)
+                total = ge_lanes * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ge_lanes * exp(x_lanes - common)
+                total = ge_lanes * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -721,20 +719,20 @@ def ty_from_e_te_ty_sum_y_sum_over_c(ty: Real3, e: Real3, te: Real3, ty_sum: Rea
         m = item // R
         r = item % R
         common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
-        common_ = -(lanes.fill(ty_sum[m, r]) / lanes.fill(y_sum[m, r]))
+        common_ = lanes.fill(ty_sum[m, r]) / lanes.fill(y_sum[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
                 te_lanes = lanes.read(te.line((m, c, r), (0, 1, 0)))
-                total = common * ((common_ * e_lanes) + te_lanes)
+                total = common * (te_lanes - (common_ * e_lanes))
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
                 te_lanes = lanes.read_where(te.line((m, c, r), (0, 1, 0)), active)
-                total = common * ((common_ * e_lanes) + te_lanes)
+                total = common * (te_lanes - (common_ * e_lanes))
                 lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -1012,7 +1010,6 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -1021,7 +1018,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - common)
+                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1029,7 +1026,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - common)
+                total = ((ge_lanes * hgx_lanes) + he_lanes) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 

@@ -180,18 +180,17 @@ def e_from_peak_x_over_c(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = exp(common - x_lanes)
+                total = exp(lanes.fill(finite(peak[m, r])) - x_lanes)
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = exp(common - x_lanes)
+                total = exp(lanes.fill(finite(peak[m, r])) - x_lanes)
                 lanes.write_where(e.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -262,20 +261,19 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = -(ge_lanes * exp(common - x_lanes))
+                total = -(ge_lanes * exp(lanes.fill(finite(peak[m, r])) - x_lanes))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = -(ge_lanes * exp(common - x_lanes))
+                total = -(ge_lanes * exp(lanes.fill(finite(peak[m, r])) - x_lanes))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
@@ -351,7 +349,6 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(finite(peak[m, r]))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
@@ -360,7 +357,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
                 x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(common - x_lanes)
+                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(lanes.fill(finite(peak[m, r])) - x_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -368,7 +365,7 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
                 he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
                 x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(common - x_lanes)
+                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(lanes.fill(finite(peak[m, r])) - x_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 

@@ -397,8 +397,8 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(-2 * gfar[n])
-        common_ = lanes.fill(-2 * gnear[n])
+        common = lanes.fill(2 * gfar[n])
+        common_ = lanes.fill(2 * gnear[n])
         common_2 = lanes.fill(2 * gfar[n] + 2 * gnear[n])
         common_3 = lanes.fill(2 * hnear[n])
         common_4 = lanes.fill(2 * hfar[n])
@@ -413,7 +413,7 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
                 v0 = x_lanes + lanes.fill(eps)
-                total = (common * hgb_lanes) + (common_ * hga_lanes) + (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes))
+                total = (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes)) - (common * hgb_lanes) - (common_ * hga_lanes)
                 lanes.write_where(hx.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -424,7 +424,7 @@ def hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x_over_j(hx: Real2, a: Real2, 
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
                 v0 = x_lanes + lanes.fill(eps)
-                total = (common * hgb_lanes) + (common_ * hga_lanes) + (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes))
+                total = (common_2 * hgx_lanes) + (common_3 * (v0 - a_lanes)) + (common_4 * (v0 - b_lanes)) - (common * hgb_lanes) - (common_ * hga_lanes)
                 lanes.write_where(hx.line((n, j), (0, 1)), total, active)
 
 

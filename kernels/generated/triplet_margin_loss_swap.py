@@ -569,8 +569,8 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(-2 * gapart[n])
-        common_ = lanes.fill(-2 * gfar[n])
+        common = lanes.fill(2 * gapart[n])
+        common_ = lanes.fill(2 * gfar[n])
         common_2 = lanes.fill(2 * gapart[n] + 2 * gfar[n])
         common_3 = lanes.fill(2 * hapart[n])
         common_4 = lanes.fill(2 * hfar[n])
@@ -585,7 +585,7 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
                 v0 = lanes.fill(eps) - b_lanes
-                total = (common * hga_lanes) + (common_ * hgx_lanes) + (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes))
+                total = (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes)) - (common * hga_lanes) - (common_ * hgx_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -596,7 +596,7 @@ def hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x_over_j(hb: Real2, a: Real2
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
                 v0 = lanes.fill(eps) - b_lanes
-                total = (common * hga_lanes) + (common_ * hgx_lanes) + (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes))
+                total = (common_2 * hgb_lanes) + (common_3 * ((-a_lanes) - v0)) + (common_4 * ((-v0) - x_lanes)) - (common * hga_lanes) - (common_ * hgx_lanes)
                 lanes.write_where(hb.line((n, j), (0, 1)), total, active)
 
 
@@ -687,8 +687,8 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(-2 * gapart[n])
-        common_ = lanes.fill(-2 * gnear[n])
+        common = lanes.fill(2 * gapart[n])
+        common_ = lanes.fill(2 * gnear[n])
         common_2 = lanes.fill(2 * gapart[n] + 2 * gnear[n])
         common_3 = lanes.fill(2 * hapart[n])
         common_4 = lanes.fill(2 * hnear[n])
@@ -702,7 +702,7 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
                 hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
                 hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
                 x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = (common * hgb_lanes) + (common_ * hgx_lanes) + (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps)))
+                total = (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps))) - (common * hgb_lanes) - (common_ * hgx_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -712,7 +712,7 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x_over_j(ha: Real2, a: Rea
                 hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = (common * hgb_lanes) + (common_ * hgx_lanes) + (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps)))
+                total = (common_2 * hga_lanes) + (common_3 * (a_lanes + lanes.fill(eps) - b_lanes)) + (common_4 * (a_lanes - x_lanes - lanes.fill(eps))) - (common * hgb_lanes) - (common_ * hgx_lanes)
                 lanes.write_where(ha.line((n, j), (0, 1)), total, active)
 
 

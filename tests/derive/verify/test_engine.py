@@ -59,7 +59,9 @@ def test_what_the_checks_let_pass_is_told_by_larger_runs(
     monkeypatch.setattr(engine, "_fails", lambda sample, text: False)
     verdict = judge_pass("passes.differentiate", sample=CHOSEN, known=known)
     assert verdict.counts["killed"] == 0
-    assert verdict.counts["survived"] >= checked.counts["killed"] > 0
+    # some differ at a kink alone, to which numbers of forty bits do not come
+    assert verdict.counts["survived"] + verdict.counts["equal"] == checked.counts["killed"]
+    assert verdict.counts["survived"] > 0
     assert score([verdict]) < 1
 
 
