@@ -49,7 +49,7 @@ from numba.extending import register_jitable
 
 from kernels.runtime import elementary as elementary  # its import registers the functions of vectors
 from kernels.runtime import lowering, machine
-from kernels.runtime import windows as windows  # and its the windows of tiles
+from kernels.runtime import windows as windows  # and its, the windows of tiles
 from kernels.runtime.digest import source_digest, variant
 from kernels.runtime.linked import Linked, linked_by
 from kernels.runtime.merging import Merges

@@ -10,8 +10,8 @@
     erf    x * P(x*x) below 1; above it 1 - exp(-x*x) * Q((x - c)/(x + c))
 
 P and Q are the polynomials that agree at Chebyshev's nodes with erf(sqrt(s))/sqrt(s) on 0 .. 1 and erfc(x)*exp(x*x) on
-1 .. 4 or 6 (from where on erf is 1, rounded); 1e-9 and 1e-18 away from them at most. Other functions are libm's, of one
-lane after another.
+1 .. 4 or 6 (from where on erf is 1, rounded); 2e-9 and 1e-18 away from them at most, before they are rounded. Other
+functions are libm's, of one lane after another.
 
 NaN stays NaN; exp(-inf) = 0, exp(inf) = inf, log(0) = -inf, log of what is negative is NaN.
 """

@@ -204,34 +204,12 @@ def fold_planes(
                 to, some, more = sums + (t * pitch + o * width), steps + 2 * t, taps - t
                 if whole:
                     fold_tile(
-                        tile,
-                        to,
-                        pitch,
-                        there,
-                        apart,
-                        few,
-                        vectors,
-                        left,
-                        plane + at,
-                        some,
-                        more,
-                        masks + first,
-                    )
+                        tile, to, pitch, there, apart, few, vectors, left, plane + at, some, more, masks + first
+                    )  # fmt: skip
                 else:
                     fold_tile(
-                        short,
-                        to,
-                        pitch,
-                        there,
-                        apart,
-                        few,
-                        vectors,
-                        left,
-                        plane + at,
-                        some,
-                        more,
-                        masks + first,
-                    )
+                        short, to, pitch, there, apart, few, vectors, left, plane + at, some, more, masks + first
+                    )  # fmt: skip
                 t += tile.pixels if whole else short.pixels
 
 
