@@ -24,8 +24,8 @@ Applied after differentiation, never before: it says how to compute, and hides t
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, replace
 
 import sympy as sp
 
@@ -52,6 +52,9 @@ class _Made:
         self.taken = set(program.tensors) | {i.name for eq in program.equations for i in eq.relation.indices}
         self.written = Counter[str]()  # equations that have added to a tensor
         self.known: dict[object, Access] = {}
+        self.wanted = Counter(
+            s.what for eq in program.equations if eq.reduce == "sum" and eq.bound for s in sums(eq)
+        )
 
     def add(self, eq: Equation) -> None:
         self.equations.append(eq)
@@ -74,25 +77,14 @@ class _Made:
         return self.known[key]
 
     def pulled(self, eq: Equation) -> Equation:
-        """The equation with some of its bound indices summed before, if that is less work."""
-        factors = sp.Mul.make_args(eq.body)
-        tied = {i for f in (*eq.relation.zero, *eq.relation.nonneg) for i in f.indices}
-        lacking = [[i for i in eq.bound if i not in f.free_symbols] for f in factors if f.has(Access)]
-        choices = {tuple(m) for m in lacking} | {tuple(i for i in m if i not in tied) for m in lacking}
-        for moved in sorted(choices, key=lambda m: (-len(m), [i.name for i in m])):
-            inner = [f for f in factors if f.free_symbols & set(moved)]
-            outer = [f for f in factors if f not in inner]
-            relation, rest = without(eq.relation, indices_of(inner, eq), set(moved))
-            own = set(relation.indices) - set(moved)
-            saves = dimensions(rest) < dimensions(eq.relation)
-            if not (inner and saves and fits(own, eq) and all(map(always_finite, outer))):
-                continue
-            reads = len(inner) == 2 and all(isinstance(f, Access) for f in inner)
-            fewer = dimensions(relation) < dimensions(eq.relation)
-            if fewer or any(map(costly, outer)) or (reads and contraction(inner, own, eq)):
-                made = self.tensor(f"{eq.target.tensor}_sum", own, relation, sp.Mul(*inner))
-                return replace(eq, relation=rest, body=sp.Mul(*outer, made))
-        return eq
+        """The equation with some of its bound indices summed before, if that is less work: as many as can be, and of
+        sums of as many that which most equations want."""
+        choices = sums(eq)
+        if not choices:
+            return eq
+        sum_ = max(choices, key=lambda s: (len(s.moved), self.wanted[s.what]))
+        made = self.tensor(f"{eq.target.tensor}_sum", sum_.own, sum_.relation, sum_.body)
+        return replace(eq, relation=sum_.rest, body=sp.Mul(*sum_.outer, made))
 
     def kept(self, eq: Equation) -> Equation:
         """The equation with reads of tensors for those of its factors that repeat."""
@@ -119,6 +111,44 @@ class _Made:
             else:
                 factors += g
         return replace(eq, body=sp.Mul(*factors))
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A sum over some of an equation's bound indices that can be made before."""
+
+    moved: tuple[Index, ...]
+    own: frozenset[Index]  # the axes of what is made
+    relation: Relation
+    body: sp.Expr
+    rest: Relation  # of what is left of the equation, whose factors are the sum and `outer`
+    outer: tuple[sp.Expr, ...]
+
+    @property
+    def what(self) -> tuple[object, ...]:
+        return self.own, self.relation, self.body
+
+
+def sums(eq: Equation) -> list[Sum]:
+    """The sums whose making saves work, those over many indices first."""
+    factors = sp.Mul.make_args(eq.body)
+    tied = {i for f in (*eq.relation.zero, *eq.relation.nonneg) for i in f.indices}
+    lacking = [[i for i in eq.bound if i not in f.free_symbols] for f in factors if f.has(Access)]
+    choices = {tuple(m) for m in lacking} | {tuple(i for i in m if i not in tied) for m in lacking}
+    found = []
+    for moved in sorted(choices, key=lambda m: (-len(m), [i.name for i in m])):
+        inner = [f for f in factors if f.free_symbols & set(moved)]
+        outer = tuple(f for f in factors if f not in inner)
+        relation, rest = without(eq.relation, indices_of(inner, eq), set(moved))
+        own = frozenset(relation.indices) - set(moved)
+        saves = dimensions(rest) < dimensions(eq.relation)
+        if not (inner and saves and fits(own, eq) and all(map(always_finite, outer))):
+            continue
+        reads = len(inner) == 2 and all(isinstance(f, Access) for f in inner)
+        fewer = dimensions(relation) < dimensions(eq.relation)
+        if fewer or any(map(costly, outer)) or (reads and contraction(inner, own, eq)):
+            found.append(Sum(moved, own, relation, sp.Mul(*inner), rest, outer))
+    return found
 
 
 def dimensions(relation: Relation) -> int:
@@ -149,12 +179,12 @@ def single(factors: Sequence[sp.Expr]) -> bool:
     return len(factors) == 1 and isinstance(factors[0], Access)
 
 
-def fits(own: set[Index], eq: Equation) -> bool:
+def fits(own: Set[Index], eq: Equation) -> bool:
     """Whether a tensor with these axes is no larger than one that the equation reads or writes."""
     return any(own <= set(a.indices) for a in (eq.target, *eq.body.atoms(Access)))
 
 
-def contraction(factors: Sequence[sp.Expr], free: set[Index], eq: Equation) -> bool:
+def contraction(factors: Sequence[sp.Expr], free: Set[Index], eq: Equation) -> bool:
     """Two that share an index which is summed over, and each has one of its own which is not: a matrix product."""
     if len(factors) != 2:
         return False
