@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 import sympy as sp
 
@@ -319,6 +319,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         """Blocks of a free index: an accumulator each, kept over all inner loops."""
         v, size, classes = self.names[way.lane], self.size(way.lane), way.stride != 1
         steps = needed(replace(self.nest, inner=way.inner))
+        self.turn_away(way, steps)
         self.outside(steps)
         if classes:
             self.used.add("ceil_div")
@@ -354,6 +355,16 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             return
         self.put("active = lanes.first(count)")
         self.reduction(steps, whole)
+
+    def turn_away(self, way: Lanes, steps: Sequence[Step]) -> None:
+        """A line with nothing to add stays as it is."""
+        first = takewhile(lambda s: isinstance(s, Test) and s.kind == "zero", steps)
+        values = [s.value for s in first if isinstance(s, Test) and s.value.free_symbols & set(way.outer)]
+        values = [e for e in values if not self.moving(e) and not e.has(Access)]
+        if values and self.adds:
+            self.put(f"if add != 0 and ({' or '.join(f'{self.integer(e)} != 0' for e in values)}):", True)
+            self.put("continue")
+            self.depth -= 1
 
     def settled(self, e: sp.Expr) -> sp.Expr:
         """The formula with what all lanes share of it, if that is read from memory, as a vector made beforehand.

@@ -219,7 +219,7 @@ def _over(eq: Equation, lane: Index, plain: Nest, rank: Sequence[Index]) -> list
         made = _solve(eq, lane, stride, rank)
         steps = tuple(made.steps)
         compared = _compared(made)
-        if not _simple(made) or (made.cost > plain.cost + SLACK and not compared):
+        if not _simple(made) or (made.cost - _turned_away(made) > plain.cost + SLACK and not compared):
             continue
         if follower is not None and follower not in made.moves:
             continue
@@ -241,6 +241,20 @@ def _simple(made: LaneSolver) -> bool:
         if isinstance(s, Divides) and s.value.free_symbols & (made.moves.keys() - {made.lane}):
             return False
     return True
+
+
+def _turned_away(made: LaneSolver) -> float:
+    """What tests of a line cost no time: of a line that fails, elements get their zeros, which a scatter writes as well.
+
+    Only of lines that follow each other in memory: at a distance the zeros cost as much as the sums.
+    """
+    assert made.lane is not None
+    lines = set(made.equation.free[: made.equation.free.index(made.lane)])
+    tests = [
+        s.value for s in made.steps if isinstance(s, Test) and s.kind == "zero" and not s.value.has(Access)
+    ]
+    indices = [value.free_symbols & set(made.equation.relation.indices) for value in tests]
+    return FREE * len([found for found in indices if found <= lines])
 
 
 def _along(eq: Equation, plain: Nest) -> Lanes | None:
@@ -277,9 +291,15 @@ def lanes(eq: Equation, plain: Nest, rank: Sequence[Index] = ()) -> tuple[Lanes,
         if others and any(others[-1] in r.indices for r in eq.reads):
             made = [replace(one, unit=True) for one in _over(eq, others[-1], plain, rank)[:1]] + made
     if made and not eq.bound:
-        # pointwise: the last axis may be short, and then the one before it will do
-        others = [i for i in eq.free if i != made[0].lane and any(i in r.indices for r in eq.reads)]
-        made += _over(eq, others[-1], plain, rank)[:1] if others else []
+        # pointwise: the last axis may be short, and then another will do: the one before it, if the two cannot be merged,
+        # and the last of those that are read
+        others = [i for i in eq.free if i != made[0].lane]
+        read = [i for i in others if any(i in r.indices for r in eq.reads)]
+        unread = [
+            i for i in others[-1:] if i not in fixed and any(made[0].lane in r.indices for r in eq.reads)
+        ]
+        for other in dict.fromkeys((*unread, *read[-1:])):
+            made += _over(eq, other, plain, rank)[:1]
     along = _along(eq, plain)
     if along is None:
         return tuple(made)

@@ -104,7 +104,7 @@ def y_from_x(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1
 
 
 @task
-def gx_from_gy_x(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int, task: int,
+def gx_from_gy_x_plain(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int, task: int,
         tasks: int) -> None:
     """gx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1), True))*gy[m,c,r]
     { -x1 = 0, -x1_2 + 1 = 0 }
@@ -126,8 +126,55 @@ def gx_from_gy_x(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int
 
 
 @task
-def gx_from_gy_x_2(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
+def gx_from_gy_x_over_r(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int, tile: Tile,
         task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(M * X1 * planes, task, tasks)
+    for item in range(first, last):
+        m = item // (X1 * planes)
+        x1 = item // planes % X1
+        c = item % planes * tile.lines
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            if -x1 == 0:
+                x1_2 = 1
+                if 0 <= x1_2 < X1_2:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(one()) / (lanes.fill(one()) + exp(-x_lanes)), exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))), total[0, u])
+            for u in range(tile.lines):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    lanes.write_where(gx.line((m, x1, plane, r), (0, 0, 0, 1)), result, active)
+
+
+@choice(gx_from_gy_x_over_r, gx_from_gy_x_plain, merges={"M": (0, 0, 0), "C": (2, 1, 2), "R": (3, 2, 3)})
+def gx_from_gy_x(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+        tile: Tile) -> Task[...]:
+    """gx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1), True))*gy[m,c,r]
+    { -x1 = 0, -x1_2 + 1 = 0 }
+
+    lanes over r
+    else scatter, tasks share m c r; 2 guards
+    """
+    if tile.lanes.width <= 8 * R:
+        return gx_from_gy_x_over_r
+    return gx_from_gy_x_plain
+
+
+@task
+def gx_from_gy_x_2_plain(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+        add: int, task: int, tasks: int) -> None:
     """gx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*x[m,x1,c,r]
     { -x1 = 0, -x1_2 + 1 = 0 }
 
@@ -146,6 +193,61 @@ def gx_from_gy_x_2(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R
             x1 = 0
             if 0 <= x1 < X1:
                 gx[m, x1_2, c, r] += (exp(-x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**2 if x_2[m, x1_2, c, r] > zero() else (exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1) - exp(2 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**2)) * gy[m, c, r] * x[m, x1, c, r]
+
+
+@task
+def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(M * X1_2 * planes, task, tasks)
+    for item in range(first, last):
+        m = item // (X1_2 * planes)
+        x1_2 = item // planes % X1_2
+        c = item % planes * tile.lines
+        if add != 0 and (1 - x1_2 != 0):
+            continue
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            if 1 - x1_2 == 0:
+                x1 = 0
+                if 0 <= x1 < X1:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
+                        x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        u_ = exp(x_2_lanes) + lanes.fill(one())
+                        u_2 = lanes.fill(one()) + exp(-x_2_lanes)
+                        total[0, u] = fma(gy_lanes * x_lanes, select(x_2_lanes > lanes.fill(zero()), exp(-x_2_lanes) / (u_2 * u_2), (exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_2_lanes) / (u_ * u_))), total[0, u])
+            for u in range(tile.lines):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                    lanes.write_where(gx.line((m, x1_2, plane, r), (0, 0, 0, 1)), result, active)
+
+
+@choice(gx_from_gy_x_2_over_r, gx_from_gy_x_2_plain,
+    merges={"M": (0, 0, 0, 0), "C": (2, 1, 2, 2), "R": (3, 2, 3, 3)})
+def gx_from_gy_x_2(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
+        tile: Tile) -> Task[...]:
+    """gx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*x[m,x1,c,r]
+    { -x1 = 0, -x1_2 + 1 = 0 }
+
+    lanes over r
+    else scatter, tasks share m c r; 2 guards
+    """
+    if tile.lanes.width <= 8 * R:
+        return gx_from_gy_x_2_over_r
+    return gx_from_gy_x_2_plain
 
 
 @task
@@ -225,7 +327,7 @@ def ty_from_tx_x(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: 
 
 
 @task
-def hx_from_gy_hgx_x(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+def hx_from_gy_hgx_x_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         add: int, task: int, tasks: int) -> None:
     """hx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1) - exp(2*x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*hgx[m,x1_2,c,r]
     { -x1 = 0, -x1_2 + 1 = 0 }
@@ -248,8 +350,63 @@ def hx_from_gy_hgx_x(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int,
 
 
 @task
-def hx_from_gy_hgx_x_2(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int,
-        X1_2: int, add: int, task: int, tasks: int) -> None:
+def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(M * X1 * planes, task, tasks)
+    for item in range(first, last):
+        m = item // (X1 * planes)
+        x1 = item // planes % X1
+        c = item % planes * tile.lines
+        if add != 0 and (-x1 != 0):
+            continue
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            if -x1 == 0:
+                x1_2 = 1
+                if 0 <= x1_2 < X1_2:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        u_ = exp(x_lanes) + lanes.fill(one())
+                        u_2 = lanes.fill(one()) + exp(-x_lanes)
+                        total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_2 * u_2), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_))), total[0, u])
+            for u in range(tile.lines):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(hx.line((m, x1, plane, r), (0, 0, 0, 1)), active)
+                    lanes.write_where(hx.line((m, x1, plane, r), (0, 0, 0, 1)), result, active)
+
+
+@choice(hx_from_gy_hgx_x_over_r, hx_from_gy_hgx_x_plain,
+    merges={"M": (0, 0, 0, 0), "C": (2, 1, 2, 2), "R": (3, 2, 3, 3)})
+def hx_from_gy_hgx_x(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
+        add: int, tile: Tile) -> Task[...]:
+    """hx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1) - exp(2*x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*hgx[m,x1_2,c,r]
+    { -x1 = 0, -x1_2 + 1 = 0 }
+
+    lanes over r
+    else scatter, tasks share m c r; 2 guards
+    """
+    if tile.lanes.width <= 8 * R:
+        return hx_from_gy_hgx_x_over_r
+    return hx_from_gy_hgx_x_plain
+
+
+@task
+def hx_from_gy_hgx_x_2_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int,
+        X1: int, X1_2: int, add: int, task: int, tasks: int) -> None:
     """hx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2 + 2*exp(-2*x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**3, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - 3*exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2 + 2*exp(3*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**3, True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]
     { -x1 = 0, -x1_2 + 1 = 0 }
 
@@ -268,6 +425,64 @@ def hx_from_gy_hgx_x_2(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M
             x1 = 0
             if 0 <= x1 < X1:
                 hx[m, x1_2, c, r] += ((-exp(-x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**2 + 2 * exp(-2 * x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**3) if x_2[m, x1_2, c, r] > zero() else (exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1) - 3 * exp(2 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**2 + 2 * exp(3 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**3)) * gy[m, c, r] * hgx[m, x1_2, c, r] * x[m, x1, c, r]
+
+
+@task
+def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int,
+        X1: int, X1_2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(M * X1_2 * planes, task, tasks)
+    for item in range(first, last):
+        m = item // (X1_2 * planes)
+        x1_2 = item // planes % X1_2
+        c = item % planes * tile.lines
+        if add != 0 and (1 - x1_2 != 0):
+            continue
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            if 1 - x1_2 == 0:
+                x1 = 0
+                if 0 <= x1 < X1:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
+                        x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                        u_ = exp(x_2_lanes) + lanes.fill(one())
+                        u_2 = exp(x_2_lanes) + lanes.fill(one())
+                        u_3 = lanes.fill(one()) + exp(-x_2_lanes)
+                        u_4 = lanes.fill(one()) + exp(-x_2_lanes)
+                        total[0, u] = fma(gy_lanes * hgx_lanes * x_lanes, select(x_2_lanes > lanes.fill(zero()), (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_2_lanes)) / (u_3 * u_3 * u_3)) - (exp(-x_2_lanes) / (u_4 * u_4)), (exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))) + (lanes.fill(real(2)) * exp(lanes.fill(real(3)) * x_2_lanes) / (u_ * u_ * u_)) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_2_lanes) / (u_2 * u_2))), total[0, u])
+            for u in range(tile.lines):
+                plane = min(c + u, C - 1)
+                if c + u < C:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(hx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
+                    lanes.write_where(hx.line((m, x1_2, plane, r), (0, 0, 0, 1)), result, active)
+
+
+@choice(hx_from_gy_hgx_x_2_over_r, hx_from_gy_hgx_x_2_plain,
+    merges={"M": (0, 0, 0, 0, 0), "C": (2, 1, 2, 2, 2), "R": (3, 2, 3, 3, 3)})
+def hx_from_gy_hgx_x_2(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int,
+        X1_2: int, add: int, tile: Tile) -> Task[...]:
+    """hx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2 + 2*exp(-2*x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**3, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - 3*exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2 + 2*exp(3*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**3, True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]
+    { -x1 = 0, -x1_2 + 1 = 0 }
+
+    lanes over r
+    else scatter, tasks share m c r; 2 guards
+    """
+    if tile.lanes.width <= 8 * R:
+        return hx_from_gy_hgx_x_2_over_r
+    return hx_from_gy_hgx_x_2_plain
 
 
 def sizes(M: int, X1: int, C: int, R: int) -> dict[str, int]:
@@ -421,10 +636,10 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x: lanes over r; else gather, tasks share m c; 2 guards',
-        'gx_from_gy_x: scatter, tasks share m c r; 2 guards',
-        'gx_from_gy_x_2: scatter, tasks share m c r; 2 guards',
+        'gx_from_gy_x: lanes over r; else scatter, tasks share m c r; 2 guards',
+        'gx_from_gy_x_2: lanes over r; else scatter, tasks share m c r; 2 guards',
         'ty_from_tx_x: lanes over r; else gather, tasks share m c; 2 guards',
-        'hx_from_gy_hgx_x: scatter, tasks share m c r; 2 guards',
-        'hx_from_gy_hgx_x_2: scatter, tasks share m c r; 2 guards',
+        'hx_from_gy_hgx_x: lanes over r; else scatter, tasks share m c r; 2 guards',
+        'hx_from_gy_hgx_x_2: lanes over r; else scatter, tasks share m c r; 2 guards',
     ),
 )

@@ -602,16 +602,39 @@ def gvar_from_gnew_var_over_c(gvar: Real2, gnew_var: Real1, C: int, N: int, R: i
                 lanes.write_where(gvar.line((n, c), (0, 1)), total, active)
 
 
-@choice(gvar_from_gnew_var_over_c, gvar_from_gnew_var_plain)
+@task
+def gvar_from_gnew_var_over_n(gvar: Real2, gnew_var: Real1, C: int, N: int, R: int, momentum: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        value = lanes.fill(momentum) * lanes.fill(real(R)) * lanes.fill(gnew_var[c]) / lanes.fill(real(N)) / lanes.real(lanes.integers(R - 1))
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                total = value
+                lanes.write_where(gvar.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = value
+                lanes.write_where(gvar.line((n, c), (1, 0)), total, active)
+
+
+@choice(gvar_from_gnew_var_over_c, gvar_from_gnew_var_over_n, gvar_from_gnew_var_plain)
 def gvar_from_gnew_var(gvar: Real2, gnew_var: Real1, C: int, N: int, R: int, momentum: float,
         tile: Tile) -> Task[...]:
     """gvar[n,c] += momentum*R*gnew_var[c]/(N*(R - 1))
 
     lanes over c
+    or lanes over n
     else gather, tasks share n
     """
-    if tile.lanes.width <= 8 * C:
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
         return gvar_from_gnew_var_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return gvar_from_gnew_var_over_n
     return gvar_from_gnew_var_plain
 
 
@@ -650,15 +673,38 @@ def gmean_from_gnew_mean_over_c(gmean: Real2, gnew_mean: Real1, C: int, N: int, 
                 lanes.write_where(gmean.line((n, c), (0, 1)), total, active)
 
 
-@choice(gmean_from_gnew_mean_over_c, gmean_from_gnew_mean_plain)
+@task
+def gmean_from_gnew_mean_over_n(gmean: Real2, gnew_mean: Real1, C: int, N: int, momentum: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        value = lanes.fill(momentum) * lanes.fill(gnew_mean[c]) / lanes.fill(real(N))
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                total = value
+                lanes.write_where(gmean.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = value
+                lanes.write_where(gmean.line((n, c), (1, 0)), total, active)
+
+
+@choice(gmean_from_gnew_mean_over_c, gmean_from_gnew_mean_over_n, gmean_from_gnew_mean_plain)
 def gmean_from_gnew_mean(gmean: Real2, gnew_mean: Real1, C: int, N: int, momentum: float, tile: Tile) -> Task[...]:
     """gmean[n,c] += momentum*gnew_mean[c]/N
 
     lanes over c
+    or lanes over n
     else gather, tasks share n
     """
-    if tile.lanes.width <= 8 * C:
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
         return gmean_from_gnew_mean_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return gmean_from_gnew_mean_over_n
     return gmean_from_gnew_mean_plain
 
 
@@ -2671,8 +2717,8 @@ DEFINITION = Definition(
         'new_mean_from_mean: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'new_mean_from_old_mean: lanes over c; else gather, tasks share c',
         'new_var_from_var: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
-        'gvar_from_gnew_var: lanes over c; else gather, tasks share n',
-        'gmean_from_gnew_mean: lanes over c; else gather, tasks share n',
+        'gvar_from_gnew_var: lanes over c, or lanes over n; else gather, tasks share n',
+        'gmean_from_gnew_mean: lanes over c, or lanes over n; else gather, tasks share n',
         'gb_from_gy: that of kernels.generated.batch_norm',
         'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
         'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',

@@ -269,15 +269,41 @@ def y_from_b_over_o(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, ta
                 lanes.write_where(y.line((n, o), (0, 1)), total, active)
 
 
-@choice(y_from_b_over_o, y_from_b_plain)
+@task
+def y_from_b_over_n(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(O, task, tasks)
+    for o in range(first, last):
+        value = lanes.fill(b[o])
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                total = value
+                if add != 0:
+                    total = total + lanes.read(y.line((n, o), (1, 0)))
+                lanes.write_where(y.line((n, o), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = value
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, o), (1, 0)), active)
+                lanes.write_where(y.line((n, o), (1, 0)), total, active)
+
+
+@choice(y_from_b_over_o, y_from_b_over_n, y_from_b_plain)
 def y_from_b(y: Real2, b: Real1, N: int, O: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o] += b[o]
 
     lanes over o
+    or lanes over n
     else gather, tasks share n
     """
-    if tile.lanes.width <= 8 * O:
+    if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > N):
         return y_from_b_over_o
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > O):
+        return y_from_b_over_n
     return y_from_b_plain
 
 
@@ -550,7 +576,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: lanes over i, combined at the end, or lanes over o, or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
-        'y_from_b: lanes over o; else gather, tasks share n',
+        'y_from_b: lanes over o, or lanes over n; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),
 )

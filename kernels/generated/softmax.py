@@ -539,6 +539,32 @@ def ge_from_gy_sum_over_r(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add:
 
 
 @task
+def ge_from_gy_sum_over_j(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        value = lanes.fill(gy_sum[m, r])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width)) if add == 0 else start
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                total = value
+                if add != 0:
+                    total = total + lanes.read(ge.line((m, j, r), (0, 1, 0)))
+                lanes.write_where(ge.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total = value
+                if add != 0:
+                    total = total + lanes.read_where(ge.line((m, j, r), (0, 1, 0)), active)
+                lanes.write_where(ge.line((m, j, r), (0, 1, 0)), total, active)
+
+
+@task
 def ge_from_gy_sum_over_m(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over m."""
@@ -565,17 +591,21 @@ def ge_from_gy_sum_over_m(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add:
                 lanes.write_where(ge.line((m, j, r), (1, 0, 0)), total, active)
 
 
-@choice(ge_from_gy_sum_over_r, ge_from_gy_sum_over_m, ge_from_gy_sum_plain, merges={"M": (0, 0), "R": (2, 1)})
+@choice(ge_from_gy_sum_over_r, ge_from_gy_sum_over_j, ge_from_gy_sum_over_m, ge_from_gy_sum_plain,
+    merges={"M": (0, 0), "R": (2, 1)})
 def ge_from_gy_sum(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """ge[m,j,r] += gy_sum[m,r]
 
     lanes over r
+    or lanes over j
     or lanes over m
     else gather, tasks share m j
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J and tile.lanes.width > M):
         return ge_from_gy_sum_over_r
-    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R and tile.lanes.width > M):
+        return ge_from_gy_sum_over_j
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R and tile.lanes.width > J):
         return ge_from_gy_sum_over_m
     return ge_from_gy_sum_plain
 
@@ -1380,7 +1410,7 @@ DEFINITION = Definition(
         'y_sum_from_e: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_e_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'gy_sum_from_e_gy_y_sum: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'ge_from_gy_sum: lanes over r, or lanes over m; else gather, tasks share m j',
+        'ge_from_gy_sum: lanes over r, or lanes over j, or lanes over m; else gather, tasks share m j',
         'gx_from_ge_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'ty_from_e_te_ty_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'he_from_gy_hgy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',

@@ -28,7 +28,7 @@ require_abi(8, __name__)
 
 
 @task
-def y_from_w(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int, d0: int,
+def y_from_w_plain(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int, d0: int,
         s0: int, task: int, tasks: int) -> None:
     """y[g,o,p0,m,c,q0] += sum[k0] w[g,o,c,k0]   { d0*k0 + s0*p0 - a0 = q0, g = m }
 
@@ -49,6 +49,85 @@ def y_from_w(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: in
                 for k0 in range(max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + Q0 - 1) // d0) + 1)):
                     q0 = k0*d0 + p0*s0 - a0
                     y[g, o, p0, m, c, q0] += w[g, o, c, k0]
+
+
+@task
+def y_from_w_over_c(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int, d0: int,
+        s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(G * O * P0 * M * Q0, task, tasks)
+    for item in range(first, last):
+        g = item // (O * P0 * M * Q0)
+        o = item // (P0 * M * Q0) % O
+        p0 = item // (M * Q0) % P0
+        m = item // Q0 % M
+        q0 = item % Q0
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = lanes.zero()
+            if g - m == 0:
+                if (-p0*s0 + q0 + a0) % d0 == 0:
+                    k0 = (-p0*s0 + q0 + a0) // d0
+                    if 0 <= k0 < K0:
+                        w_lanes = lanes.read_where(w.line((g, o, c, k0), (0, 0, 1, 0)), active)
+                        total = total + w_lanes
+            lanes.write_where(y.line((g, o, p0, m, c, q0), (0, 0, 0, 0, 1, 0)), total, active)
+
+
+@task
+def y_from_w_over_q0(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int,
+        d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q0 in classes modulo d0."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(G * O * P0 * M * planes, task, tasks)
+    for item in range(first, last):
+        g = item // (O * P0 * M * planes)
+        o = item // (P0 * M * planes) % O
+        p0 = item // (M * planes) % P0
+        m = item // planes % M
+        c = item % planes * tile.lines
+        for phase in range(min(d0, Q0)):
+            members = ceil_div(Q0 - phase, d0)
+            for at in range(0, members, lanes.width):
+                count = min(lanes.width, members - at)
+                q0 = phase + at * d0
+                active = lanes.first(count)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                if g - m == 0:
+                    if (-p0*s0 + q0 + a0) % d0 == 0:
+                        k0 = (-p0*s0 + q0 + a0) // d0
+                        inside = active & lanes.within(k0, 1, K0)
+                        for u in range(tile.lines):
+                            plane = min(c + u, C - 1)
+                            w_lanes = lanes.read_where(w.line((g, o, plane, k0), (0, 0, 0, 1)), inside)
+                            total[0, u] = select(inside, total[0, u] + w_lanes, total[0, u])
+                for u in range(tile.lines):
+                    plane = min(c + u, C - 1)
+                    if c + u < C:
+                        result = total[0, u]
+                        lanes.write_where(y.line((g, o, p0, m, plane, q0), (0, 0, 0, 0, 0, d0)), result, active)
+
+
+@choice(y_from_w_over_c, y_from_w_over_q0, y_from_w_plain, merges={"O": (1, 1), "C": (4, 2)})
+def y_from_w(y: Real6, w: Real4, G: int, O: int, P0: int, M: int, C: int, Q0: int, K0: int, a0: int, d0: int,
+        s0: int, tile: Tile) -> Task[...]:
+    """y[g,o,p0,m,c,q0] += sum[k0] w[g,o,c,k0]   { d0*k0 + s0*p0 - a0 = q0, g = m }
+
+    lanes over c where it is contiguous
+    or lanes over q0 in classes modulo d0
+    else scatter, tasks share o c
+    """
+    if tile.lanes.width <= C and y.stride(4) == 1 and w.stride(2) == 1:
+        return y_from_w_over_c
+    if tile.lanes.width * d0 <= 8 * Q0:
+        return y_from_w_over_q0
+    return y_from_w_plain
 
 
 @task
@@ -254,7 +333,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w: scatter, tasks share o c',
+        'y_from_w: lanes over c where it is contiguous, or lanes over q0 in classes modulo d0; else scatter, tasks share o c',
         'gw_from_gy: lanes over c where it is contiguous, or lanes over k0; else scatter, tasks share o c',
     ),
 )
