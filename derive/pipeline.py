@@ -31,6 +31,7 @@ from derive.lower.winograd import windows
 from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.products import products
+from derive.passes.reuse import reuse
 from derive.passes.simplify import simplify
 from derive.passes.stable import stable
 from derive.passes.terms import terms
@@ -111,7 +112,7 @@ def derive(operator: Operator, library: Library | None = None) -> Derivation:
     except SpecError as error:
         raise error.within(operator=operator.name) from None
     # logsumexp as loops can do it; what a sum adds at many points worked out once
-    prepared = {name: check(terms(products(stable(made.programs[name])))) for name in PROGRAMS}
+    prepared = {name: check(terms(products(reuse(stable(made.programs[name]))))) for name in PROGRAMS}
     book = _Book(made, _adding(prepared.values()), Library() if library is None else library)
     for name, program in prepared.items():
         try:

@@ -210,9 +210,8 @@ def e_from_peak_x(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile:
 
 
 @task
-def gx_from_ge_peak_x_plain(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, task: int,
-        tasks: int) -> None:
-    """gx[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*ge[m,c,r]
+def gx_from_e_ge_plain(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
 
     gather, tasks share m c
     """
@@ -221,13 +220,13 @@ def gx_from_ge_peak_x_plain(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int,
         m = item // C
         c = item % C
         for r in range(R):
-            total = -exp(finite(peak[m, r]) - x[m, c, r]) * ge[m, c, r]
+            total = -e[m, c, r] * ge[m, c, r]
             gx[m, c, r] = total
 
 
 @task
-def gx_from_ge_peak_x_over_r(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_e_ge_over_r(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -238,23 +237,21 @@ def gx_from_ge_peak_x_over_r(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
-                peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = -(ge_lanes * exp(select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes))
+                total = -(e_lanes * ge_lanes)
                 lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
-                peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = -(ge_lanes * exp(select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes))
+                total = -(e_lanes * ge_lanes)
                 lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_e_ge_over_c(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
@@ -265,38 +262,38 @@ def gx_from_ge_peak_x_over_c(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = -(ge_lanes * exp(lanes.fill(finite(peak[m, r])) - x_lanes))
+                total = -(e_lanes * ge_lanes)
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = -(ge_lanes * exp(lanes.fill(finite(peak[m, r])) - x_lanes))
+                total = -(e_lanes * ge_lanes)
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_ge_peak_x_over_r, gx_from_ge_peak_x_over_c, gx_from_ge_peak_x_plain,
-    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 2)})
-def gx_from_ge_peak_x(gx: Real3, ge: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gx[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*ge[m,c,r]
+@choice(gx_from_e_ge_over_r, gx_from_e_ge_over_c, gx_from_e_ge_plain,
+    merges={"M": (0, 0, 0), "C": (1, 1, 1), "R": (2, 2, 2)})
+def gx_from_e_ge(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return gx_from_ge_peak_x_over_r
+        return gx_from_e_ge_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gx_from_ge_peak_x_over_c
-    return gx_from_ge_peak_x_plain
+        return gx_from_e_ge_over_c
+    return gx_from_e_ge_plain
 
 
 @task
-def hx_from_ge_he_hgx_peak_x_plain(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int,
-        C: int, R: int, task: int, tasks: int) -> None:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*exp(finite(peak[m,r]) - x[m,c,r])
+def hx_from_e_ge_he_hgx_plain(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
+        task: int, tasks: int) -> None:
+    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
 
     gather, tasks share m c
     """
@@ -305,13 +302,13 @@ def hx_from_ge_he_hgx_peak_x_plain(hx: Real3, ge: Real3, he: Real3, hgx: Real3, 
         m = item // C
         c = item % C
         for r in range(R):
-            total = (ge[m, c, r] * hgx[m, c, r] - he[m, c, r]) * exp(finite(peak[m, r]) - x[m, c, r])
+            total = (ge[m, c, r] * hgx[m, c, r] - he[m, c, r]) * e[m, c, r]
             hx[m, c, r] = total
 
 
 @task
-def hx_from_ge_he_hgx_peak_x_over_r(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int,
-        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_e_ge_he_hgx_over_r(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -322,27 +319,25 @@ def hx_from_ge_he_hgx_peak_x_over_r(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
                 he_lanes = lanes.read(he.line((m, c, r), (0, 0, 1)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
-                peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes)
+                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
                 he_lanes = lanes.read_where(he.line((m, c, r), (0, 0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
-                peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes)
+                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int,
-        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_e_ge_he_hgx_over_c(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
@@ -353,37 +348,37 @@ def hx_from_ge_he_hgx_peak_x_over_c(hx: Real3, ge: Real3, he: Real3, hgx: Real3,
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
                 ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
                 he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(lanes.fill(finite(peak[m, r])) - x_lanes)
+                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
                 ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
                 he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = ((ge_lanes * hgx_lanes) - he_lanes) * exp(lanes.fill(finite(peak[m, r])) - x_lanes)
+                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_ge_he_hgx_peak_x_over_r, hx_from_ge_he_hgx_peak_x_over_c, hx_from_ge_he_hgx_peak_x_plain,
-    merges={"M": (0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 2, 1, 2)})
-def hx_from_ge_he_hgx_peak_x(hx: Real3, ge: Real3, he: Real3, hgx: Real3, peak: Real2, x: Real3, M: int, C: int,
-        R: int, tile: Tile) -> Task[...]:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*exp(finite(peak[m,r]) - x[m,c,r])
+@choice(hx_from_e_ge_he_hgx_over_r, hx_from_e_ge_he_hgx_over_c, hx_from_e_ge_he_hgx_plain,
+    merges={"M": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2)})
+def hx_from_e_ge_he_hgx(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
+        tile: Tile) -> Task[...]:
+    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_ge_he_hgx_peak_x_over_r
+        return hx_from_e_ge_he_hgx_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_ge_he_hgx_peak_x_over_c
-    return hx_from_ge_he_hgx_peak_x_plain
+        return hx_from_e_ge_he_hgx_over_c
+    return hx_from_e_ge_he_hgx_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -493,11 +488,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # gx[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*ge[m,c,r]
-                    gx_from_ge_peak_x,
-                    ('gx', 'ge', 'peak', 'x'),
+                Phase(  # gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
+                    gx_from_e_ge,
+                    ('gx', 'e', 'ge'),
                     ('M', 'J', 'R'),
-                    linear=('ge',),
+                    linear=('e', 'ge'),
                 ),
             ),
         ),
@@ -521,11 +516,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # te[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_ge_peak_x,
-                    ('te', 'tx', 'peak', 'x'),
+                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
+                    gx_from_e_ge,
+                    ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
-                    linear=('tx',),
+                    linear=('e', 'tx'),
                 ),
                 Phase(  # ty_sum[m,r] += sum[j] te[m,j,r]  # as y_sum[m,r] of softmax
                     y_sum_from_e,
@@ -578,11 +573,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # hge[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*hgx[m,c,r]  # as gx[m,c,r]
-                    gx_from_ge_peak_x,
-                    ('hge', 'hgx', 'peak', 'x'),
+                Phase(  # hge[m,c,r] += -e[m,c,r]*hgx[m,c,r]  # as gx[m,c,r]
+                    gx_from_e_ge,
+                    ('hge', 'e', 'hgx'),
                     ('M', 'J', 'R'),
-                    linear=('hgx',),
+                    linear=('e', 'hgx'),
                 ),
                 Phase(  # hgy_sum[m,r] += sum[j] hge[m,j,r]  # as y_sum[m,r] of softmax
                     y_sum_from_e,
@@ -619,10 +614,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('hy_sum',),
                 ),
-                Phase(  # hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*exp(finite(peak[m,r]) - x[m,c,r])
-                    hx_from_ge_he_hgx_peak_x,
-                    ('hx', 'ge', 'he', 'hgx', 'peak', 'x'),
+                Phase(  # hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
+                    hx_from_e_ge_he_hgx,
+                    ('hx', 'e', 'ge', 'he', 'hgx'),
                     ('M', 'J', 'R'),
+                    linear=('e',),
                 ),
             ),
         ),
@@ -664,11 +660,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # te[m,c,r] += -exp(finite(peak[m,r]) - x[m,c,r])*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_ge_peak_x,
-                    ('te', 'tx', 'peak', 'x'),
+                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
+                    gx_from_e_ge,
+                    ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
-                    linear=('tx',),
+                    linear=('e', 'tx'),
                 ),
                 Phase(  # ty_sum[m,r] += sum[j] te[m,j,r]  # as y_sum[m,r] of softmax
                     y_sum_from_e,
@@ -705,10 +701,11 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('tgy_sum',),
                 ),
-                Phase(  # tgx[m,c,r] += (ge[m,c,r]*tx[m,c,r] - tge[m,c,r])*exp(finite(peak[m,r]) - x[m,c,r])  # as hx[m,c,r]
-                    hx_from_ge_he_hgx_peak_x,
-                    ('tgx', 'ge', 'tge', 'tx', 'peak', 'x'),
+                Phase(  # tgx[m,c,r] += (ge[m,c,r]*tx[m,c,r] - tge[m,c,r])*e[m,c,r]  # as hx[m,c,r]
+                    hx_from_e_ge_he_hgx,
+                    ('tgx', 'e', 'ge', 'tge', 'tx'),
                     ('M', 'J', 'R'),
+                    linear=('e',),
                 ),
             ),
         ),
@@ -720,10 +717,10 @@ DEFINITION = Definition(
         'y_from_e_y_sum: that of kernels.generated.softmax',
         'gy_sum_from_e_gy_y_sum: that of kernels.generated.softmax',
         'ge_from_gy_sum: that of kernels.generated.softmax',
-        'gx_from_ge_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
+        'gx_from_e_ge: lanes over r, or lanes over c; else gather, tasks share m c',
         'ty_from_e_te_ty_sum_y_sum: that of kernels.generated.softmax',
         'he_from_gy_hgy_sum_y_sum: that of kernels.generated.softmax',
         'hy_sum_from_e_gy_hgy_sum_y_sum: that of kernels.generated.softmax',
-        'hx_from_ge_he_hgx_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
+        'hx_from_e_ge_he_hgx: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )
