@@ -17,6 +17,7 @@ from derive.emit.choice import Offer, choice_source
 from derive.emit.contraction import contraction_offer
 from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
+from derive.emit.rows import rows_offer
 from derive.emit.scatter import scatter_offer
 from derive.emit.twos import spread_offer
 from derive.emit.winograd import winograd_offer
@@ -235,9 +236,13 @@ class _Book:
         elif fast is not None:
             offers = [contraction_offer(nest, fast, title), lanes_offer(nest, ways, title)]
         elif (way := scattered(nest)) is not None:
-            offers = [beside_offer(nest, way, title), scatter_offer(nest, way, title)]
+            offers = [
+                rows_offer(nest, title),
+                beside_offer(nest, way, title),
+                scatter_offer(nest, way, title),
+            ]
         else:
-            offers = [lanes_offer(nest, ways, title)]
+            offers = [rows_offer(nest, title), lanes_offer(nest, ways, title)]
         source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)
         self.made.kernels[title] = source
         self.library[name.text, adds] = Shared(self.made.operator.name, title, name, eq, source)

@@ -73,6 +73,21 @@ class OverLanes(Form):
 
 
 @dataclass(frozen=True)
+class OverBlocks(OverLanes):
+    """The same for several vectors of lanes at a time, where there could be several planes instead."""
+
+    def source(self) -> list[str]:
+        return [self.writer.over_lanes(self.way, self.title, beside=True)]
+
+    def tests(self) -> list[str]:
+        size = self.writer.size(self.way.lane)
+        return [f"tile.lines * tile.lanes.width <= {size}", *self.writer.suits_lanes(self.way)]
+
+    def describe(self) -> str:
+        return f"{self.way.describe()}, vectors side by side"
+
+
+@dataclass(frozen=True)
 class Sliding(Form):
     """Windows of copies, each tap with its weight."""
 

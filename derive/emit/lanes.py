@@ -26,6 +26,7 @@ from derive.emit.forms import (
     FoldingPlanes,
     Form,
     InPlace,
+    OverBlocks,
     OverLanes,
     Planes,
     Separate,
@@ -114,9 +115,11 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                 sliding[way.lane] = any(found)
             if way.bound or way.unit or not sliding[way.lane]:
                 by = f"_by_{way.follower.name}" if way.follower is not None else ""
+                if self.rather_blocks(way):
+                    keep(OverBlocks(self, f"{name}_over_{way.lane.name}_side_by_side", way))
                 keep(OverLanes(self, f"{name}_over_{way.lane.name}{by}", way))
         self.names, self.taken = start
-        self.taken_ways = [form.way for form, _ in kept if isinstance(form, OverLanes)]
+        self.taken_ways = [form.way for form, _ in kept if type(form) is OverLanes]
         return kept
 
     def of_windows(self, s: Slide, name: str) -> Iterator[Form]:
@@ -234,19 +237,46 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
 
     # --- one way -----------------------------------------------------------------------------
 
-    def over_lanes(self, way: Lanes, title: str) -> str:
+    def over_lanes(self, way: Lanes, title: str, beside: bool = False) -> str:
         self.lines, self.depth = [], 1
         self.used |= {"share"}
         self.b = Block(dict(way.moves), way)
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
-        self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
+        if not beside:
+            self.b.plane = self.planes(way)
         self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
-        self.share(way)
-        (self.along if way.bound else self.over)(way)
+        beside = self.b.plane is None and self.vectors_beside(way)
+        if self.b.plane is not None and self.streams() > 1:
+            self.b.lines = "(tile.lines // 2)"
+        self.share(way, "tile.lines * lanes.width" if beside else "lanes.width")
+        if beside:
+            self.over_blocks(way)
+        else:
+            (self.along if way.bound else self.over)(way)
         return self.as_task(title, self.signature(), way.describe())
 
-    def share(self, way: Lanes) -> None:
+    def streams(self) -> int:
+        """How many reads go along the lanes in each plane.
+
+        Planes are often a power of two apart: lines of many that are read in turn push each other out of the cache.
+        """
+        return sum(self.b.plane in r.indices and bool(self.moving(r)) for r in self.eq.reads)
+
+    def rather_blocks(self, way: Lanes) -> bool:
+        """Are vectors side by side better than planes, if there are enough of them? Where planes have no bounds to share."""
+        self.b = Block(dict(way.moves), way)
+        self.b.plane = self.planes(way)
+        return self.b.plane is not None and self.streams() > 0 and self.vectors_beside(way)
+
+    def vectors_beside(self, way: Lanes) -> bool:
+        """May several vectors follow each other along the lanes? Then loops that they share read more at each place."""
+        steps = needed(replace(self.nest, inner=way.inner))
+        plain = all(isinstance(s, Loop) and not any(self.moving(e) for e in (*s.low, *s.high)) for s in steps)
+        ends = any(e.has(way.last) for s in steps if isinstance(s, Loop) for e in (*s.low, *s.high))
+        return bool(steps) and plain and not ends and way.stride == 1 and not (way.bound or self.eq.at)
+
+    def share(self, way: Lanes, block: str) -> None:
         """Loops over the outer indices, shared among tasks; without any, blocks of lanes are shared."""
         outer = way.outer
         if not outer and way.bound:
@@ -255,12 +285,12 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.used.add("ceil_div")
             size, each = self.size(way.lane), self.inner(way.stride)
             many = size if way.stride == 1 else f"ceil_div({size}, {each})"
-            self.put(f"first, last = share(ceil_div({many}, lanes.width), task, tasks)")
+            self.put(f"first, last = share(ceil_div({many}, {block}), task, tasks)")
         else:
             sizes = [self.size(i) for i in outer]
             if self.b.plane is not None:
                 self.used.add("ceil_div")
-                self.put(f"planes = ceil_div({self.size(self.b.plane)}, tile.lines)")
+                self.put(f"planes = ceil_div({self.size(self.b.plane)}, {self.b.lines.strip('()')})")
                 sizes[outer.index(self.b.plane)] = "planes"
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
             if len(outer) == 1 and self.b.plane is None:
@@ -271,11 +301,12 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                 below = " * ".join(sizes[k + 1 :])
                 below = f"({below})" if len(sizes) - k > 2 else below
                 text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
-                by = " * tile.lines" if i == self.b.plane else ""
+                by = f" * {self.b.lines}" if i == self.b.plane else ""
                 self.put(f"{self.names[i]} = {text}{by}")
 
-    def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
+    def planes(self, way: Lanes) -> Index | None:
         """An index that nothing holds: a few of its planes at a time, since they share masks and bounds."""
+        steps = needed(replace(self.nest, inner=way.inner))
         fixed = set[sp.Basic]()
         for s in steps:
             if isinstance(s, Test) and self.moving(s.value):
@@ -300,8 +331,11 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
 
     def each_plane(self, named: bool = True) -> None:
         """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
-        if self.b.plane is not None:
-            self.put("for u in range(tile.lines):", True)
+        if self.b.plane is not None or self.b.beside:
+            self.put(f"for u in range({self.b.lines.strip('()')}):", True)
+        if self.b.beside and named:
+            self.put(f"{self.b.beside} = start + u * lanes.width")
+            self.names[self.b.way.lane] = self.b.beside
         if self.b.plane is not None and named:
             self.put(f"plane = min({self.b.plane_name} + u, {self.size(self.b.plane)} - 1)")
             self.names[self.b.plane] = "plane"
@@ -309,11 +343,37 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
     def all_planes(self, depth: int) -> None:
         if self.b.plane is not None:
             self.names[self.b.plane] = self.b.plane_name
+        if self.b.plane is not None or self.b.beside:
             self.depth = depth
 
     def kept(self, name: str) -> str:
         """An accumulator: of one plane, or of each."""
-        return name if self.b.plane is None else f"{name}[0, u]"
+        return name if self.b.plane is None and not self.b.beside else f"{name}[0, u]"
+
+    def over_blocks(self, way: Lanes) -> None:
+        """Blocks of several vectors of a free index, each with an accumulator; then those vectors that are left, one by one.
+
+        Where an inner loop goes from line to line, each line has more of what is read than one vector.
+        """
+        v, size = self.names[way.lane], self.size(way.lane)
+        steps = needed(replace(self.nest, inner=way.inner))
+        self.turn_away(way, steps)
+        self.outside(steps)
+        self.put("block = tile.lines * lanes.width")
+        low, high = ("0", size) if way.outer else ("first * block", f"min({size}, last * block)")
+        self.put(f"for start in range({low}, {high}, block):", True)
+        names, taken, depth = dict(self.names), set(self.taken), self.depth
+        self.put(f"if start + block <= {size}:", True)
+        self.b.beside = v
+        self.put("active = lanes.where(True)")
+        self.reduction(steps, False)
+        self.depth, self.b.beside = depth, ""
+        self.names, self.taken = names, taken
+        self.put("else:", True)
+        self.put(f"for {v} in range(start, {size}, lanes.width):", True)
+        self.put(f"count = min(lanes.width, {size} - {v})")
+        self.put("active = lanes.first(count)")
+        self.reduction(steps, False)
 
     def over(self, way: Lanes) -> None:
         """Blocks of a free index: an accumulator each, kept over all inner loops."""
@@ -366,29 +426,38 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.put("continue")
             self.depth -= 1
 
-    def settled(self, e: sp.Expr) -> sp.Expr:
+    def settled(self, e: sp.Expr, few: bool = True) -> sp.Expr:
         """The formula with what all lanes share of it, if that is read from memory, as a vector made beforehand.
 
-        LLVM would read it again after each store, take its root and divide by it.
+        LLVM would read it again after each store, take its root and divide by it. In a loop that stores nothing it reads
+        once; what is not `few` is left to it, but for quotients and functions.
         """
         if not self.moving(e):
-            if not e.has(Access):
+            if not e.has(Access) or not (few or e.has(sp.Pow, sp.Function)):
                 return e
             mark = sp.Dummy("common", real=True)
             name = self.name(mark, f"{self.names[e]}_common" if isinstance(e, Access) else "common")
-            self.put(f"{name} = {self.filled(e)}")
+            if self.b.plane is not None and self.b.plane in e.free_symbols:
+                depth = self.depth
+                self.put(f"{name} = tile.column()")
+                self.each_plane()
+                self.put(f"{name}[0, u] = {self.filled(e)}")
+                self.all_planes(depth)
+                self.names[mark] = f"{name}[0, u]"
+            else:
+                self.put(f"{name} = {self.filled(e)}")
             self.b.vectors.add(mark)
             return mark
         if isinstance(e, sp.Add):  # term by term: the order in which they are added is that of `shifts_first`
             terms = [signed(a) for a in e.args if not a.has(finite)]
-            settled = [-self.settled(u) if negative else self.settled(u) for negative, u in terms]
+            settled = [-self.settled(u, few) if negative else self.settled(u, few) for negative, u in terms]
             return e.func(*(a for a in e.args if a.has(finite)), *settled)
         if isinstance(e, sp.Mul):
             own = [a for a in e.args if self.moving(a)]
             rest = e.func(*(a for a in e.args if not self.moving(a)))
-            return e.func(self.settled(rest), *map(self.settled, own))
+            return e.func(self.settled(rest, few), *(self.settled(a, few) for a in own))
         if isinstance(e, sp.Pow) or type(e).__name__.lower() in UNARY:
-            return e.func(*map(self.settled, e.args))
+            return e.func(*(self.settled(a, few) for a in e.args))
         return e
 
     def pointwise(self, body: sp.Expr, fixed: bool) -> None:
@@ -429,6 +498,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.opened(kind)
         for s in steps[:place]:
             self.lane_step(s)
+        body = self.settled(body, False)
         v = self.names[loop.index]
         low, high = self.b.bounds.get(loop.index) or (self.most(loop.low, "max"), self.most(loop.high, "min"))
         if not high.isidentifier():
@@ -468,7 +538,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.put(f"wide = {start}")
             return
         self.put("wide = tile.wide_column()")
-        self.put("for u in range(tile.lines):", True)
+        self.put(f"for u in range({self.b.lines.strip('()')}):", True)
         self.put(f"wide[0, u] = {start}")
         self.depth -= 1
 
@@ -728,6 +798,8 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         self.opened(kind)
         for s in steps:
             self.lane_step(s)
+        if not whole and not self.b.guards and not self.b.tests:
+            body = self.settled(body, False)
         if whole:
             names, taken = dict(self.names), set(self.taken)
             self.put(f"if {self.everywhere()}:", True)
@@ -735,7 +807,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.depth -= 1
             self.put("else:", True)
             self.names, self.taken = names, taken
-        self.point(body, "active", True)
+        self.point(body, "" if self.b.beside else "active", True)
         self.depth = depth
         self.each_plane()
         if self.b.plane is not None:
@@ -745,9 +817,10 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             if self.nest.value is not None:
                 self.put(f"lanes.write_where({self.line(self.nest.value)}, {self.kept('best')}, active)")
         elif kind == "sum":
-            if self.b.plane is not None:
-                self.put("result = total[0, u]")
-            acc = "total" if self.b.plane is None else "result"
+            acc = self.kept("total")
+            if acc != "total":
+                self.put(f"result = {acc}")
+                acc = "result"
             self.multiplied(factor, acc)
             self.close(acc)
         else:
@@ -776,7 +849,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         argument = kind.startswith("arg")
         if argument:
             self.put("known = lanes.where(False)")
-        if self.b.plane is None:
+        if self.kept(acc) == acc:
             self.put(f"{acc} = {start}")
             if argument:
                 self.put("place = lanes.narrow_integers(-1)")
@@ -784,7 +857,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         self.put(
             f"{acc}, place = tile.column(), tile.narrow_column()" if argument else f"{acc} = tile.column()"
         )
-        self.put("for u in range(tile.lines):", True)
+        self.put(f"for u in range({self.b.lines.strip('()')}):", True)
         self.put(f"{acc}[0, u] = {start}")
         if argument:
             self.put("place[0, u] = lanes.narrow_integers(-1)")

@@ -32,6 +32,10 @@ class Block:
     lanes: Lanes | None = None  # the way, if loops are turned into lanes
     plane: Index | None = None  # of which a few are taken together
     plane_name: str = ""
+    lines: str = "tile.lines"  # how many
+    beside: str = (
+        ""  # where several vectors follow each other along the lanes: the name of each one's first lane
+    )
     vectors: set[sp.Basic] = field(default_factory=set)  # locals that are vectors
     guards: list[Assign] = field(default_factory=list)  # each lane's own 0 <= index < size
     tests: list[Test] = field(default_factory=list)  # other masks

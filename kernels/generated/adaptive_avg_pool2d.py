@@ -20,6 +20,8 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
+    fma,
+    one,
     real,
     require_abi,
     select,
@@ -65,6 +67,46 @@ def m0_from_m0_sum_x_plain(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int, P
             if total != zero():
                 total = total / m0_sum[p0]
             m0[n, c, p0, q1] = total
+
+
+@task
+def m0_from_m0_sum_x_over_q1_side_by_side(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int, P0: int, Q1: int,
+        Q0: int, P0v: int, Q0v: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        low_q0, high_q0 = max(0, -((-p0*Q0v + P0v - 1) // P0v)), min(Q0, ((p0*Q0v + Q0v - 1) // P0v) + 1)
+        block = tile.lines * lanes.width
+        for start in range(0, Q1, block):
+            if start + block <= Q1:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q0 in range(low_q0, high_q0):
+                    for u in range(tile.lines):
+                        q1 = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q0, q1), (0, 0, 0, 1)))
+                        total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    q1 = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(m0_sum[p0]), result)
+                    lanes.write_where(m0.line((n, c, p0, q1), (0, 0, 0, 1)), result, active)
+            else:
+                for q1 in range(start, Q1, lanes.width):
+                    count = min(lanes.width, Q1 - q1)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q0 in range(low_q0, high_q0):
+                        x_lanes = lanes.read_where(x.line((n, c, q0, q1), (0, 0, 0, 1)), active)
+                        total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(m0_sum[p0]), total)
+                    lanes.write_where(m0.line((n, c, p0, q1), (0, 0, 0, 1)), total, active)
 
 
 @task
@@ -142,17 +184,23 @@ def m0_from_m0_sum_x_over_q0(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int,
                 m0[n, plane, p0, q1] = result
 
 
-@choice(m0_from_m0_sum_x_over_q1, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain,
-    merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3)})
+@choice(m0_from_m0_sum_x_over_q1_side_by_side, m0_from_m0_sum_x_over_q1, m0_from_m0_sum_x_over_q0,
+    m0_from_m0_sum_x_plain, merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3)})
 def m0_from_m0_sum_x(m0: Real4, m0_sum: Real1, x: Real4, N: int, C: int, P0: int, Q1: int, Q0: int, P0v: int,
         Q0v: int, tile: Tile) -> Task[...]:
     """m0[n,c,p0,q1] += sum[q0] x[n,c,q0,q1]/m0_sum[p0]
     { -Q0v*p0 + P0v*q0 + P0v - 1 >= 0, Q0v*p0 - P0v*q0 + Q0v - 1 >= 0 }
 
-    lanes over q1
+    lanes over q1, vectors side by side
+    or lanes over q1
     or lanes over q0, combined at the end
     else gather, tasks share n c p0
     """
+    if (
+        tile.lines * tile.lanes.width <= Q1
+        and (tile.lanes.width <= Q1 or (tile.lanes.width <= 8 * Q1 and tile.lanes.width > Q0))
+    ):
+        return m0_from_m0_sum_x_over_q1_side_by_side
     if tile.lanes.width <= Q1 or (tile.lanes.width <= 8 * Q1 and tile.lanes.width > Q0):
         return m0_from_m0_sum_x_over_q1
     if tile.lanes.width <= Q0 and tile.lanes.width * P0v <= 2*P0v + Q0v - 2:
@@ -234,15 +282,33 @@ def gm0_from_gy_y_sum_over_p0(gm0: Real4, gy: Real4, y_sum: Real1, N: int, C: in
         c = item // Q1 % C
         q1 = item % Q1
         low_p1, high_p1 = max(0, -((-q1*P1v + Q1v - 1) // Q1v)), min(P1, ((q1*P1v + P1v - 1) // Q1v) + 1)
-        for start in range(0, P0, lanes.width):
-            p0 = max(0, min(start, P0 - lanes.width))
-            count = min(lanes.width, P0 - p0)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for p1 in range(low_p1, high_p1):
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
-                total = total + gy_lanes / lanes.fill(y_sum[p1])
-            lanes.write_where(gm0.line((n, c, p0, q1), (0, 0, 1, 0)), total, active)
+        block = tile.lines * lanes.width
+        for start in range(0, P0, block):
+            if start + block <= P0:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for p1 in range(low_p1, high_p1):
+                    common = lanes.fill(one()) / lanes.fill(y_sum[p1])
+                    for u in range(tile.lines):
+                        p0 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
+                        total[0, u] = fma(common, gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    p0 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gm0.line((n, c, p0, q1), (0, 0, 1, 0)), result, active)
+            else:
+                for p0 in range(start, P0, lanes.width):
+                    count = min(lanes.width, P0 - p0)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for p1 in range(low_p1, high_p1):
+                        common = lanes.fill(one()) / lanes.fill(y_sum[p1])
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                        total = fma(common, gy_lanes, total)
+                    lanes.write_where(gm0.line((n, c, p0, q1), (0, 0, 1, 0)), total, active)
 
 
 @task
@@ -484,7 +550,7 @@ DEFINITION = Definition(
     },
     report=(
         'm0_sum_filled: gather, tasks share p0',
-        'm0_from_m0_sum_x: lanes over q1, or lanes over q0, combined at the end; else gather, tasks share n c p0',
+        'm0_from_m0_sum_x: lanes over q1, vectors side by side, or lanes over q1, or lanes over q0, combined at the end; else gather, tasks share n c p0',
         'gm0_from_gy_y_sum: lanes over p1, combined at the end, or lanes over p0 where it is contiguous, or lanes over q1; else gather, tasks share n c p0',
     ),
 )

@@ -25,6 +25,8 @@ from kernels.runtime import (
     Tile,
     ceil_div,
     choice,
+    fma,
+    one,
     require_abi,
     select,
     share,
@@ -57,6 +59,47 @@ def m0_from_m0_sum_x_plain(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int, P
             if total != zero():
                 total = total / m0_sum[p0]
             m0[n, c, p0, q1, q2] = total
+
+
+@task
+def m0_from_m0_sum_x_over_q2_side_by_side(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int, P0: int, Q1: int,
+        Q2: int, Q0: int, P0v: int, Q0v: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * Q1)
+        c = item // (P0 * Q1) % C
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        low_q0, high_q0 = max(0, -((-p0*Q0v + P0v - 1) // P0v)), min(Q0, ((p0*Q0v + Q0v - 1) // P0v) + 1)
+        block = tile.lines * lanes.width
+        for start in range(0, Q2, block):
+            if start + block <= Q2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q0 in range(low_q0, high_q0):
+                    for u in range(tile.lines):
+                        q2 = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                        total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    q2 = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(m0_sum[p0]), result)
+                    lanes.write_where(m0.line((n, c, p0, q1, q2), (0, 0, 0, 0, 1)), result, active)
+            else:
+                for q2 in range(start, Q2, lanes.width):
+                    count = min(lanes.width, Q2 - q2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q0 in range(low_q0, high_q0):
+                        x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                        total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(m0_sum[p0]), total)
+                    lanes.write_where(m0.line((n, c, p0, q1, q2), (0, 0, 0, 0, 1)), total, active)
 
 
 @task
@@ -136,17 +179,23 @@ def m0_from_m0_sum_x_over_q0(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int,
                 m0[n, plane, p0, q1, q2] = result
 
 
-@choice(m0_from_m0_sum_x_over_q2, m0_from_m0_sum_x_over_q0, m0_from_m0_sum_x_plain,
-    merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3), "Q2": (4, None, 4)})
+@choice(m0_from_m0_sum_x_over_q2_side_by_side, m0_from_m0_sum_x_over_q2, m0_from_m0_sum_x_over_q0,
+    m0_from_m0_sum_x_plain, merges={"N": (0, None, 0), "C": (1, None, 1), "Q1": (3, None, 3), "Q2": (4, None, 4)})
 def m0_from_m0_sum_x(m0: Real5, m0_sum: Real1, x: Real5, N: int, C: int, P0: int, Q1: int, Q2: int, Q0: int,
         P0v: int, Q0v: int, tile: Tile) -> Task[...]:
     """m0[n,c,p0,q1,q2] += sum[q0] x[n,c,q0,q1,q2]/m0_sum[p0]
     { -Q0v*p0 + P0v*q0 + P0v - 1 >= 0, Q0v*p0 - P0v*q0 + Q0v - 1 >= 0 }
 
-    lanes over q2
+    lanes over q2, vectors side by side
+    or lanes over q2
     or lanes over q0, combined at the end
     else gather, tasks share n c p0 q1
     """
+    if (
+        tile.lines * tile.lanes.width <= Q2
+        and (tile.lanes.width <= Q2 or (tile.lanes.width <= 8 * Q2 and tile.lanes.width > Q0))
+    ):
+        return m0_from_m0_sum_x_over_q2_side_by_side
     if tile.lanes.width <= Q2 or (tile.lanes.width <= 8 * Q2 and tile.lanes.width > Q0):
         return m0_from_m0_sum_x_over_q2
     if tile.lanes.width <= Q0 and tile.lanes.width * P0v <= 2*P0v + Q0v - 2:
@@ -231,15 +280,33 @@ def gm1_from_gy_y_sum_over_p1(gm1: Real5, gy: Real5, y_sum: Real1, N: int, C: in
         p0 = item // Q2 % P0
         q2 = item % Q2
         low_p2, high_p2 = max(0, -((-q2*P2v + Q2v - 1) // Q2v)), min(P2, ((q2*P2v + P2v - 1) // Q2v) + 1)
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width))
-            count = min(lanes.width, P1 - p1)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for p2 in range(low_p2, high_p2):
-                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
-                total = total + gy_lanes / lanes.fill(y_sum[p2])
-            lanes.write_where(gm1.line((n, c, p0, p1, q2), (0, 0, 0, 1, 0)), total, active)
+        block = tile.lines * lanes.width
+        for start in range(0, P1, block):
+            if start + block <= P1:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for p2 in range(low_p2, high_p2):
+                    common = lanes.fill(one()) / lanes.fill(y_sum[p2])
+                    for u in range(tile.lines):
+                        p1 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                        total[0, u] = fma(common, gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    p1 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gm1.line((n, c, p0, p1, q2), (0, 0, 0, 1, 0)), result, active)
+            else:
+                for p1 in range(start, P1, lanes.width):
+                    count = min(lanes.width, P1 - p1)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for p2 in range(low_p2, high_p2):
+                        common = lanes.fill(one()) / lanes.fill(y_sum[p2])
+                        gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                        total = fma(common, gy_lanes, total)
+                    lanes.write_where(gm1.line((n, c, p0, p1, q2), (0, 0, 0, 1, 0)), total, active)
 
 
 @task
@@ -549,7 +616,7 @@ DEFINITION = Definition(
     },
     report=(
         'm0_sum_filled: that of kernels.generated.adaptive_avg_pool2d',
-        'm0_from_m0_sum_x: lanes over q2, or lanes over q0, combined at the end; else gather, tasks share n c p0 q1',
+        'm0_from_m0_sum_x: lanes over q2, vectors side by side, or lanes over q2, or lanes over q0, combined at the end; else gather, tasks share n c p0 q1',
         'gm1_from_gy_y_sum: lanes over p2, combined at the end, or lanes over p1 where it is contiguous, or lanes over q2; else gather, tasks share n c p0 p1',
     ),
 )

@@ -173,16 +173,32 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, P0: int, P1: int, Q0: in
         p1 = item % P1
         low_q0, high_q0 = max(0, -((-p0*Q0v + P0v - 1) // P0v)), min(Q0, ((p0*Q0v + Q0v - 1) // P0v) + 1)
         low_q1, high_q1 = max(0, -((-p1*Q1v + P1v - 1) // P1v)), min(Q1, ((p1*Q1v + Q1v - 1) // P1v) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            best = lanes.fill(lowest())
-            for q0 in range(low_q0, high_q0):
-                for q1 in range(low_q1, high_q1):
-                    x_lanes = lanes.read_where(x.line((n, c, q0, q1), (0, 1, 0, 0)), active)
-                    best = maximum(best, x_lanes)
-            lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for q0 in range(low_q0, high_q0):
+                    for q1 in range(low_q1, high_q1):
+                        for u in range(tile.lines):
+                            c = start + u * lanes.width
+                            x_lanes = lanes.read(x.line((n, c, q0, q1), (0, 1, 0, 0)))
+                            best[0, u] = maximum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best[0, u], active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for q0 in range(low_q0, high_q0):
+                        for q1 in range(low_q1, high_q1):
+                            x_lanes = lanes.read_where(x.line((n, c, q0, q1), (0, 1, 0, 0)), active)
+                            best = maximum(best, x_lanes)
+                    lanes.write_where(y.line((n, c, p0, p1), (0, 1, 0, 0)), best, active)
 
 
 @task

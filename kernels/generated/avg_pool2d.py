@@ -677,16 +677,33 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
         x3 = item % X3
         low_p0, high_p0 = max(0, -((-x2 - a0 + K0 - 1) // s0)), min(P0, ((x2 + a0) // s0) + 1)
         low_p1, high_p1 = max(0, -((-x3 - a1 + K1 - 1) // s1)), min(P1, ((x3 + a1) // s1) + 1)
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for p0 in range(low_p0, high_p0):
-                for p1 in range(low_p1, high_p1):
-                    gx_term_lanes = lanes.read_where(gx_term.line((n, c, p0, p1), (0, 1, 0, 0)), active)
-                    total = total + gx_term_lanes
-            lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for p0 in range(low_p0, high_p0):
+                    for p1 in range(low_p1, high_p1):
+                        for u in range(tile.lines):
+                            c = start + u * lanes.width
+                            gx_term_lanes = lanes.read(gx_term.line((n, c, p0, p1), (0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + gx_term_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for p0 in range(low_p0, high_p0):
+                        for p1 in range(low_p1, high_p1):
+                            gx_term_lanes = lanes.read_where(gx_term.line((n, c, p0, p1), (0, 1, 0, 0)), active)
+                            total = total + gx_term_lanes
+                    lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), total, active)
 
 
 def gx_from_gx_term_tiles_gx_term_fit(tile: Tile, N: int, C: int, P0: int, P1: int, K0: int, K1: int, X2: int,

@@ -179,16 +179,34 @@ def gb_from_gy_over_r(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, 
 def gb_from_gy_over_c(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes
-        lanes.write_where(gb.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gb.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                lanes.write_where(gb.line((c,), (1,)), total, active)
 
 
 @choice(gb_from_gy_over_r, gb_from_gy_over_c, gb_from_gy_plain, merges={"N": (None, 0), "R": (None, 2)})
@@ -273,21 +291,44 @@ def gmean_from_gy_var_w_over_c(gmean: Real1, gy: Real3, var: Real1, w: Real1, N:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        w_lanes = lanes.read_where(w.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), -(total * w_lanes / sqrt(var_lanes + lanes.fill(eps))), total)
-        if add != 0:
-            total = total + lanes.read_where(gmean.line((c,), (1,)), active)
-        lanes.write_where(gmean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(result * w_lanes / sqrt(var_lanes + lanes.fill(eps))), result)
+                if add != 0:
+                    result = result + lanes.read_where(gmean.line((c,), (1,)), active)
+                lanes.write_where(gmean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(total * w_lanes / sqrt(var_lanes + lanes.fill(eps))), total)
+                if add != 0:
+                    total = total + lanes.read_where(gmean.line((c,), (1,)), active)
+                lanes.write_where(gmean.line((c,), (1,)), total, active)
 
 
 @choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c, gmean_from_gy_var_w_plain,
@@ -332,35 +373,35 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real1, gy: Real3, mean: Real1, var: R
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -408,35 +449,35 @@ def gw_from_gy_mean_var_x_over_r(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -450,20 +491,42 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes, x_lanes - mean_lanes, total)
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), result / sqrt(var_lanes + lanes.fill(eps)), result)
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, x_lanes - mean_lanes, total)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_c, gw_from_gy_mean_var_x_plain,
@@ -614,35 +677,35 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real1, gy: Real3, hgx: Real3, var: Real1
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -692,35 +755,35 @@ def hw_from_gy_hgx_var_over_r(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -736,21 +799,44 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes, hgx_lanes, total)
-        var_lanes = lanes.read_where(var.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), result / sqrt(var_lanes + lanes.fill(eps)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, hgx_lanes, total)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), total / sqrt(var_lanes + lanes.fill(eps)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_c, hw_from_gy_hgx_var_plain,
@@ -871,35 +957,35 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real1, gy: Real3, hgvar: Real1,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

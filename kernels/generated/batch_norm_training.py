@@ -110,17 +110,36 @@ def mean_from_x_over_r(mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile
 def mean_from_x_over_c(mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = total + x_lanes
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
-        lanes.write_where(mean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
+                lanes.write_where(mean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + x_lanes
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
+                lanes.write_where(mean.line((c,), (1,)), total, active)
 
 
 @choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain, merges={"N": (None, 0), "R": (None, 2)})
@@ -202,19 +221,40 @@ def var_from_mean_x_over_c(var: Real1, mean: Real1, x: Real3, C: int, N: int, R:
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                u_ = x_lanes - mean_lanes
-                total = fma(u_, u_, total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
-        lanes.write_where(var.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        u_ = x_lanes - mean_lanes
+                        total[0, u] = fma(u_, u_, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
+                lanes.write_where(var.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        u_ = x_lanes - mean_lanes
+                        total = fma(u_, u_, total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
+                lanes.write_where(var.line((c,), (1,)), total, active)
 
 
 @choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain,
@@ -530,21 +570,44 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real1, gvar: Real1, mean: Real1, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-        gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(N) * real(R)), total)
-        if add != 0:
-            total = total + lanes.read_where(gmean.line((c,), (1,)), active)
-        lanes.write_where(gmean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(N) * real(R)), result)
+                if add != 0:
+                    result = result + lanes.read_where(gmean.line((c,), (1,)), active)
+                lanes.write_where(gmean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(N) * real(R)), total)
+                if add != 0:
+                    total = total + lanes.read_where(gmean.line((c,), (1,)), active)
+                lanes.write_where(gmean.line((c,), (1,)), total, active)
 
 
 @choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain,
@@ -692,35 +755,35 @@ def tvar_from_mean_tx_x_over_r(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -736,21 +799,44 @@ def tvar_from_mean_tx_x_over_c(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
-                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
-        if add != 0:
-            total = total + lanes.read_where(tvar.line((c,), (1,)), active)
-        lanes.write_where(tvar.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
+                if add != 0:
+                    result = result + lanes.read_where(tvar.line((c,), (1,)), active)
+                lanes.write_where(tvar.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(N) * real(R)), total)
+                if add != 0:
+                    total = total + lanes.read_where(tvar.line((c,), (1,)), active)
+                lanes.write_where(tvar.line((c,), (1,)), total, active)
 
 
 @choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain,
@@ -837,20 +923,42 @@ def hmean_from_gvar_hgx_over_c(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N:
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                total = total + hgx_lanes
-        gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(N) * real(R))), total)
-        if add != 0:
-            total = total + lanes.read_where(hmean.line((c,), (1,)), active)
-        lanes.write_where(hmean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + hgx_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(N) * real(R))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = total + hgx_lanes
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(N) * real(R))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), total, active)
 
 
 @choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain,
@@ -895,20 +1003,42 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real1, gvar: Real1, hgmean: Real1, C: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                total = total + lanes.fill(one())
-        gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
-        hgmean_lanes = lanes.read_where(hgmean.line((c,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(N) * real(R)), total)
-        if add != 0:
-            total = total + lanes.read_where(hmean.line((c,), (1,)), active)
-        lanes.write_where(hmean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        total[0, u] = total[0, u] + lanes.fill(one())
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(N) * real(R)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        total = total + lanes.fill(one())
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(N) * real(R)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), total, active)
 
 
 @choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain,

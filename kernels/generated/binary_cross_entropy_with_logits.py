@@ -361,20 +361,42 @@ def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    first, last = share(ceil_div(J, lanes.width), task, tasks)
-    for j in range(first * lanes.width, min(J, last * lanes.width), lanes.width):
-        count = min(lanes.width, J - j)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
-            t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
-            w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-            total = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
-        if add != 0:
-            total = total + lanes.read_where(gp.line((j,), (1,)), active)
-        lanes.write_where(gp.line((j,), (1,)), total, active)
+    first, last = share(ceil_div(J, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(J, last * block), block):
+        if start + block <= J:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                    t_lanes = lanes.read(t.line((i, j), (0, 1)))
+                    w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                    x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                    total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+            for u in range(tile.lines):
+                j = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(gp.line((j,), (1,)), active)
+                lanes.write_where(gp.line((j,), (1,)), result, active)
+        else:
+            for j in range(start, J, lanes.width):
+                count = min(lanes.width, J - j)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                    t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                    total = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                if add != 0:
+                    total = total + lanes.read_where(gp.line((j,), (1,)), active)
+                lanes.write_where(gp.line((j,), (1,)), total, active)
 
 
 @task
@@ -382,20 +404,20 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(J, tile.lines)
+    planes = ceil_div(J, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        j = item * tile.lines
+        j = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read(gl_total.line((i, plane), (1, 0)))
                         t_lanes = lanes.read(t.line((i, plane), (1, 0)))
@@ -404,16 +426,16 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                         total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((i, plane), (1, 0)), active)
                         t_lanes = lanes.read_where(t.line((i, plane), (1, 0)), active)
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(j + u, J - 1)
             if j + u < J:
                 result = lanes.sum(wide[0, u])
@@ -730,21 +752,44 @@ def hp_from_gl_total_hgx_t_w_x_over_j(hp: Real1, gl_total: Real2, hgx: Real2, t:
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    first, last = share(ceil_div(J, lanes.width), task, tasks)
-    for j in range(first * lanes.width, min(J, last * lanes.width), lanes.width):
-        count = min(lanes.width, J - j)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
-            hgx_lanes = lanes.read_where(hgx.line((i, j), (0, 1)), active)
-            t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
-            w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-            total = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total)
-        if add != 0:
-            total = total + lanes.read_where(hp.line((j,), (1,)), active)
-        lanes.write_where(hp.line((j,), (1,)), total, active)
+    first, last = share(ceil_div(J, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(J, last * block), block):
+        if start + block <= J:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    gl_total_lanes = lanes.read(gl_total.line((i, j), (0, 1)))
+                    hgx_lanes = lanes.read(hgx.line((i, j), (0, 1)))
+                    t_lanes = lanes.read(t.line((i, j), (0, 1)))
+                    w_lanes = lanes.read(w.line((i, j), (0, 1)))
+                    x_lanes = lanes.read(x.line((i, j), (0, 1)))
+                    total[0, u] = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u])
+            for u in range(tile.lines):
+                j = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(hp.line((j,), (1,)), active)
+                lanes.write_where(hp.line((j,), (1,)), result, active)
+        else:
+            for j in range(start, J, lanes.width):
+                count = min(lanes.width, J - j)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gl_total_lanes = lanes.read_where(gl_total.line((i, j), (0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((i, j), (0, 1)), active)
+                    t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
+                    total = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total)
+                if add != 0:
+                    total = total + lanes.read_where(hp.line((j,), (1,)), active)
+                lanes.write_where(hp.line((j,), (1,)), total, active)
 
 
 @task
@@ -752,20 +797,20 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(J, tile.lines)
+    planes = ceil_div(J, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        j = item * tile.lines
+        j = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read(gl_total.line((i, plane), (1, 0)))
                         hgx_lanes = lanes.read(hgx.line((i, plane), (1, 0)))
@@ -775,7 +820,7 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         total[0, u] = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((i, plane), (1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((i, plane), (1, 0)), active)
@@ -783,9 +828,9 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(j + u, J - 1)
             if j + u < J:
                 result = lanes.sum(wide[0, u])

@@ -177,40 +177,40 @@ def y_from_w_x_over_k0(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0:
         a0: int, d0: int, s0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k0, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes * O * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0)
-        g = item // (O * P0) % planes * tile.lines
+        g = item // (O * P0) % planes * (tile.lines // 2)
         o = item // P0 % O
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for start in range(low_k0, high_k0, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for k0 in range(start, min(high_k0, start + 64 * lanes.width), lanes.width):
                     x3 = k0*d0 + p0*s0 - a0
                     if k0 + lanes.width <= high_k0:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             w_lanes = lanes.read(w.line((plane, o, c, k0), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, c, x3), (0, 0, 0, d0)))
                             total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(high_k0 - k0)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             w_lanes = lanes.read_where(w.line((plane, o, c, k0), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, c, x3), (0, 0, 0, d0)), active)
                             total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -656,6 +656,42 @@ def gb_from_gy_over_p0(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, ti
 
 
 @task
+def gb_from_gy_over_o_side_by_side(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, O, block):
+            if start + block <= O:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        for u in range(tile.lines):
+                            o = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, o, p0), (0, 0, 1, 0)))
+                            total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((g, o), (0, 1)), result, active)
+            else:
+                for o in range(start, O, lanes.width):
+                    count = min(lanes.width, O - o)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for p0 in range(P0):
+                            gy_lanes = lanes.read_where(gy.line((n, g, o, p0), (0, 0, 1, 0)), active)
+                            total = total + gy_lanes
+                    lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -684,17 +720,23 @@ def gb_from_gy_over_o(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, til
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_p0, gb_from_gy_over_o, gb_from_gy_plain,
+@choice(gb_from_gy_over_p0, gb_from_gy_over_o_side_by_side, gb_from_gy_over_o, gb_from_gy_plain,
     merges={"N": (None, 0), "G": (0, 1), "O": (1, 2), "P0": (None, 3)})
 def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, O: int, P0: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0] gy[n,g,o,p0]
 
     lanes over p0, combined at the end
+    or lanes over o, vectors side by side
     or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P0:
         return gb_from_gy_over_p0
+    if (
+        tile.lines * tile.lanes.width <= O
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0))
+    ):
+        return gb_from_gy_over_o_side_by_side
     if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P0):
         return gb_from_gy_over_o
     return gb_from_gy_plain
@@ -1350,7 +1392,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: windows of x slide, lanes over k0, combined at the end, or lanes over k0, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p0, or contraction: rows n p0, columns o, steps c k0, batch g; w in panels, x through offset tables; else gather, tasks share n g o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n g o',
-        'gb_from_gy: lanes over p0, combined at the end, or lanes over o; else gather, tasks share g o',
+        'gb_from_gy: lanes over p0, combined at the end, or lanes over o, vectors side by side, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x3, or windows of w slide, lanes over x3, or contraction: rows n x3, columns c, steps o k0, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; else gather, tasks share n g c; 1 residue loop',
     ),
 )

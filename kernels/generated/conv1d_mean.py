@@ -109,6 +109,44 @@ def mu_from_x_over_r0(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile
 
 
 @task
+def mu_from_x_over_c_side_by_side(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * G, task, tasks)
+    for item in range(first, last):
+        n = item // G
+        g = item % G
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r0 in range(R0):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, g, c, r0), (0, 0, 1, 0)))
+                        total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R0)), result)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r0 in range(R0):
+                        x_lanes = lanes.read_where(x.line((n, g, c, r0), (0, 0, 1, 0)), active)
+                        total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R0)), total)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), total, active)
+
+
+@task
 def mu_from_x_over_c(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
@@ -138,16 +176,23 @@ def mu_from_x_over_c(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile:
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r0, mu_from_x_over_c, mu_from_x_plain, merges={"N": (0, 0), "G": (1, 1), "C": (2, 2)})
+@choice(mu_from_x_over_r0, mu_from_x_over_c_side_by_side, mu_from_x_over_c, mu_from_x_plain,
+    merges={"N": (0, 0), "G": (1, 1), "C": (2, 2)})
 def mu_from_x(mu: Real3, x: Real4, N: int, G: int, C: int, R0: int, tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0] x[n,g,c,r0]/R0
 
     lanes over r0, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n g
     """
     if tile.lanes.width <= R0:
         return mu_from_x_over_r0
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R0))
+    ):
+        return mu_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R0):
         return mu_from_x_over_c
     return mu_from_x_plain
@@ -474,6 +519,43 @@ def gmu_from_gx_padded_over_r3(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int,
 
 
 @task
+def gmu_from_gx_padded_over_r2_side_by_side(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int,
+        z0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1
+        r1 = item % R1
+        low_r3, high_r3 = max(0, z0), R3
+        block = tile.lines * lanes.width
+        for start in range(0, R2, block):
+            if start + block <= R2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3 in range(low_r3, high_r3):
+                    for u in range(tile.lines):
+                        r2 = start + u * lanes.width
+                        gx_padded_lanes = lanes.read(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)))
+                        total[0, u] = total[0, u] + gx_padded_lanes
+                for u in range(tile.lines):
+                    r2 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), result, active)
+            else:
+                for r2 in range(start, R2, lanes.width):
+                    count = min(lanes.width, R2 - r2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3 in range(low_r3, high_r3):
+                        gx_padded_lanes = lanes.read_where(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)), active)
+                        total = total + gx_padded_lanes
+                    lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, z0: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r2."""
@@ -503,18 +585,24 @@ def gmu_from_gx_padded_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int,
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_over_r3, gmu_from_gx_padded_over_r2, gmu_from_gx_padded_plain,
-    merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+@choice(gmu_from_gx_padded_over_r3, gmu_from_gx_padded_over_r2_side_by_side, gmu_from_gx_padded_over_r2,
+    gmu_from_gx_padded_plain, merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, z0: int,
         tile: Tile) -> Task[...]:
     """gmu[r0_2,r1,r2] += sum[r3] gx_padded[r0_2,r1,r2,r3]   { r3 - z0 >= 0 }
 
     lanes over r3, combined at the end
+    or lanes over r2, vectors side by side
     or lanes over r2
     else gather, tasks share r0_2 r1
     """
     if tile.lanes.width <= R3:
         return gmu_from_gx_padded_over_r3
+    if (
+        tile.lines * tile.lanes.width <= R2
+        and (tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R3))
+    ):
+        return gmu_from_gx_padded_over_r2_side_by_side
     if tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R3):
         return gmu_from_gx_padded_over_r2
     return gmu_from_gx_padded_plain
@@ -583,6 +671,47 @@ def gmu_from_gx_padded_2_over_r3(gmu: Real3, gx_padded: Real4, R0_2: int, R1: in
 
 
 @task
+def gmu_from_gx_padded_2_over_r2_side_by_side(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int,
+        a0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1
+        r1 = item % R1
+        low_r3, high_r3 = 0, min(R3, a0)
+        block = tile.lines * lanes.width
+        for start in range(0, R2, block):
+            if start + block <= R2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3 in range(low_r3, high_r3):
+                    for u in range(tile.lines):
+                        r2 = start + u * lanes.width
+                        gx_padded_lanes = lanes.read(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)))
+                        total[0, u] = total[0, u] + gx_padded_lanes
+                for u in range(tile.lines):
+                    r2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), result, active)
+            else:
+                for r2 in range(start, R2, lanes.width):
+                    count = min(lanes.width, R2 - r2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3 in range(low_r3, high_r3):
+                        gx_padded_lanes = lanes.read_where(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)), active)
+                        total = total + gx_padded_lanes
+                    if add != 0:
+                        total = total + lanes.read_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_2_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, a0: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r2."""
@@ -614,18 +743,24 @@ def gmu_from_gx_padded_2_over_r2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: in
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_2_over_r3, gmu_from_gx_padded_2_over_r2, gmu_from_gx_padded_2_plain,
-    merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+@choice(gmu_from_gx_padded_2_over_r3, gmu_from_gx_padded_2_over_r2_side_by_side, gmu_from_gx_padded_2_over_r2,
+    gmu_from_gx_padded_2_plain, merges={"R0_2": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_2(gmu: Real3, gx_padded: Real4, R0_2: int, R1: int, R2: int, R3: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """gmu[r0_2,r1,r2] += sum[r3] gx_padded[r0_2,r1,r2,r3]   { -r3 + a0 - 1 >= 0 }
 
     lanes over r3, combined at the end
+    or lanes over r2, vectors side by side
     or lanes over r2
     else gather, tasks share r0_2 r1
     """
     if tile.lanes.width <= R3:
         return gmu_from_gx_padded_2_over_r3
+    if (
+        tile.lines * tile.lanes.width <= R2
+        and (tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R3))
+    ):
+        return gmu_from_gx_padded_2_over_r2_side_by_side
     if tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R3):
         return gmu_from_gx_padded_2_over_r2
     return gmu_from_gx_padded_2_plain
@@ -1188,7 +1323,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'mu_from_x: lanes over r0, combined at the end, or lanes over c; else gather, tasks share n g',
+        'mu_from_x: lanes over r0, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n g',
         'x_padded_from_x: that of kernels.generated.conv1d_constant',
         'x_padded_from_mu: lanes over r2 where it is contiguous, or lanes over r3, or lanes over r1; else gather, tasks share r0_2 r1 r2; 1 guard',
         'x_padded_from_mu_2: lanes over r2 where it is contiguous, or lanes over r3, or lanes over r1; else gather, tasks share r0_2 r1 r2; 1 guard',
@@ -1196,8 +1331,8 @@ DEFINITION = Definition(
         'y_from_b: that of kernels.generated.conv1d',
         'gb_from_gy: that of kernels.generated.conv1d',
         'gx_from_gy_w: that of kernels.generated.conv1d',
-        'gmu_from_gx_padded: lanes over r3, combined at the end, or lanes over r2; else gather, tasks share r0_2 r1',
-        'gmu_from_gx_padded_2: lanes over r3, combined at the end, or lanes over r2; else gather, tasks share r0_2 r1',
+        'gmu_from_gx_padded: lanes over r3, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1',
+        'gmu_from_gx_padded_2: lanes over r3, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1',
         'gx_from_gx_padded: that of kernels.generated.conv1d_constant',
         'gx_from_gmu: lanes over r0, or lanes over c; else gather, tasks share n g c',
     ),

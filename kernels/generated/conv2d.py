@@ -490,44 +490,44 @@ def y_from_w_x_over_k1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
         task: int, tasks: int) -> None:
     """Lanes over k1, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes * O * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1)
-        g = item // (O * P0 * P1) % planes * tile.lines
+        g = item // (O * P0 * P1) % planes * (tile.lines // 2)
         o = item // (P0 * P1) % O
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
                 x3 = k0*d0 + p0*s0 - a0
                 for start in range(low_k1, high_k1, 64 * lanes.width):
                     total = tile.column()
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         total[0, u] = lanes.zero()
                     for k1 in range(start, min(high_k1, start + 64 * lanes.width), lanes.width):
                         x4 = k1*d1 + p1*s1 - a1
                         if k1 + lanes.width <= high_k1:
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 plane = min(g + u, G - 1)
                                 w_lanes = lanes.read(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)))
                                 total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                         else:
                             active = lanes.first(high_k1 - k1)
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 plane = min(g + u, G - 1)
                                 w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
                                 x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), active)
                                 total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1319,6 +1319,44 @@ def gb_from_gy_over_p1(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1
 
 
 @task
+def gb_from_gy_over_o_side_by_side(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, O, block):
+            if start + block <= O:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        for p1 in range(P1):
+                            for u in range(tile.lines):
+                                o = start + u * lanes.width
+                                gy_lanes = lanes.read(gy.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)))
+                                total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((g, o), (0, 1)), result, active)
+            else:
+                for o in range(start, O, lanes.width):
+                    count = min(lanes.width, O - o)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for p0 in range(P0):
+                            for p1 in range(P1):
+                                gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)), active)
+                                total = total + gy_lanes
+                    lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -1348,17 +1386,23 @@ def gb_from_gy_over_o(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1:
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_p1, gb_from_gy_over_o, gb_from_gy_plain,
+@choice(gb_from_gy_over_p1, gb_from_gy_over_o_side_by_side, gb_from_gy_over_o, gb_from_gy_plain,
     merges={"N": (None, 0), "G": (0, 1), "O": (1, 2), "P0": (None, 3), "P1": (None, 4)})
 def gb_from_gy(gb: Real2, gy: Real5, N: int, G: int, O: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]
 
     lanes over p1, combined at the end
+    or lanes over o, vectors side by side
     or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P1:
         return gb_from_gy_over_p1
+    if (
+        tile.lines * tile.lanes.width <= O
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1))
+    ):
+        return gb_from_gy_over_o_side_by_side
     if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1):
         return gb_from_gy_over_o
     return gb_from_gy_plain
@@ -3011,7 +3055,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: Winograd over x: p0 p1 by 2 x 2, 3 x 3 taps k0 k1, images n, columns o, channels c, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or windows of x slide, lanes over k1, combined at the end, whole planes, or windows of x slide, lanes over k1, combined at the end, in place, every second element, or windows of x slide, lanes over k1, combined at the end, in place, or windows of x slide, lanes over k1, combined at the end, or lanes over k1, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p1, rows over p0, whole planes, or windows of x slide, lanes over p1, rows over p0, in place, every second element, or windows of x slide, lanes over p1, rows over p0, in place, or windows of x slide, lanes over p1, rows over p0, or contraction: rows n p0 p1, columns o, steps c k0 k1, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0',
         'y_from_b: lanes over p1, or lanes over o; else gather, tasks share n g o p0',
-        'gb_from_gy: lanes over p1, combined at the end, or lanes over o; else gather, tasks share g o',
+        'gb_from_gy: lanes over p1, combined at the end, or lanes over o, vectors side by side, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: Winograd over gy: x3 x4 by 2 x 2, 3 x 3 taps k0 k1, images n, columns c, channels o, batch g where s0 = 1, d0 = 1, s1 = 1, d1 = 1, or Winograd over w: x3 x4 by 2 x 2, 3 x 3 taps p0 p1, images c, columns n, channels o, batch g where d0 = 1, s0 = 1, d1 = 1, s1 = 1, or lanes over g where it is contiguous, or windows of gy slide, lanes over x4, rows over x3, whole planes, or windows of gy slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of gy slide, lanes over x4, rows over x3, in place, or windows of gy slide, lanes over x4, rows over x3, or windows of w slide, lanes over x4, rows over x3, whole planes, or windows of w slide, lanes over x4, rows over x3, in place, classes two at a time, or windows of w slide, lanes over x4, rows over x3, in place, or windows of w slide, lanes over x4, rows over x3, or contraction: rows n x3 x4, columns c, steps o k0 k1, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; else gather, tasks share n g c x3; 2 residue loops',
     ),
 )

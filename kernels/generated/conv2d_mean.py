@@ -116,6 +116,46 @@ def mu_from_x_over_r1(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: 
 
 
 @task
+def mu_from_x_over_c_side_by_side(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * G, task, tasks)
+    for item in range(first, last):
+        n = item // G
+        g = item % G
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r0 in range(R0):
+                    for r1 in range(R1):
+                        for u in range(tile.lines):
+                            c = start + u * lanes.width
+                            x_lanes = lanes.read(x.line((n, g, c, r0, r1), (0, 0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R0) * real(R1)), result)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r0 in range(R0):
+                        for r1 in range(R1):
+                            x_lanes = lanes.read_where(x.line((n, g, c, r0, r1), (0, 0, 1, 0, 0)), active)
+                            total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R0) * real(R1)), total)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), total, active)
+
+
+@task
 def mu_from_x_over_c(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
@@ -146,17 +186,23 @@ def mu_from_x_over_c(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: i
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r1, mu_from_x_over_c, mu_from_x_plain,
+@choice(mu_from_x_over_r1, mu_from_x_over_c_side_by_side, mu_from_x_over_c, mu_from_x_plain,
     merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (None, 3), "R1": (None, 4)})
 def mu_from_x(mu: Real3, x: Real5, N: int, G: int, C: int, R0: int, R1: int, tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0,r1] x[n,g,c,r0,r1]/(R0*R1)
 
     lanes over r1, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n g
     """
     if tile.lanes.width <= R1:
         return mu_from_x_over_r1
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R1))
+    ):
+        return mu_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R1):
         return mu_from_x_over_c
     return mu_from_x_plain
@@ -441,6 +487,49 @@ def gmu_from_gx_padded_padded_over_r4(gmu: Real3, gx_padded_padded: Real5, R0_2:
 
 
 @task
+def gmu_from_gx_padded_padded_over_r2_side_by_side(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int,
+        R2: int, R3: int, R4: int, z0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1_2
+        r1_2 = item % R1_2
+        low_r4, high_r4 = max(0, z0), R4
+        block = tile.lines * lanes.width
+        for start in range(0, R2, block):
+            if start + block <= R2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3 in range(R3):
+                    for r4 in range(low_r4, high_r4):
+                        for u in range(tile.lines):
+                            r2 = start + u * lanes.width
+                            gx_padded_padded_lanes = lanes.read(gx_padded_padded.line((r0_2, r1_2, r2, r3, r4), (0, 0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + gx_padded_padded_lanes
+                for u in range(tile.lines):
+                    r2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), result, active)
+            else:
+                for r2 in range(start, R2, lanes.width):
+                    count = min(lanes.width, R2 - r2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3 in range(R3):
+                        for r4 in range(low_r4, high_r4):
+                            gx_padded_padded_lanes = lanes.read_where(gx_padded_padded.line((r0_2, r1_2, r2, r3, r4), (0, 0, 1, 0, 0)), active)
+                            total = total + gx_padded_padded_lanes
+                    if add != 0:
+                        total = total + lanes.read_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_padded_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int,
         R4: int, z0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r2."""
@@ -473,18 +562,25 @@ def gmu_from_gx_padded_padded_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_2:
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_over_r4, gmu_from_gx_padded_padded_over_r2, gmu_from_gx_padded_padded_plain,
+@choice(gmu_from_gx_padded_padded_over_r4, gmu_from_gx_padded_padded_over_r2_side_by_side,
+    gmu_from_gx_padded_padded_over_r2, gmu_from_gx_padded_padded_plain,
     merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_padded(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int, R4: int,
         z0: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2] += sum[r3,r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { r4 - z0 >= 0 }
 
     lanes over r4, combined at the end
+    or lanes over r2, vectors side by side
     or lanes over r2
     else gather, tasks share r0_2 r1_2
     """
     if tile.lanes.width <= R4:
         return gmu_from_gx_padded_padded_over_r4
+    if (
+        tile.lines * tile.lanes.width <= R2
+        and (tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R4))
+    ):
+        return gmu_from_gx_padded_padded_over_r2_side_by_side
     if tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R4):
         return gmu_from_gx_padded_padded_over_r2
     return gmu_from_gx_padded_padded_plain
@@ -555,6 +651,49 @@ def gmu_from_gx_padded_padded_2_over_r4(gmu: Real3, gx_padded_padded: Real5, R0_
 
 
 @task
+def gmu_from_gx_padded_padded_2_over_r2_side_by_side(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int,
+        R2: int, R3: int, R4: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1_2
+        r1_2 = item % R1_2
+        low_r4, high_r4 = 0, min(R4, a1)
+        block = tile.lines * lanes.width
+        for start in range(0, R2, block):
+            if start + block <= R2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3 in range(R3):
+                    for r4 in range(low_r4, high_r4):
+                        for u in range(tile.lines):
+                            r2 = start + u * lanes.width
+                            gx_padded_padded_lanes = lanes.read(gx_padded_padded.line((r0_2, r1_2, r2, r3, r4), (0, 0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + gx_padded_padded_lanes
+                for u in range(tile.lines):
+                    r2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), result, active)
+            else:
+                for r2 in range(start, R2, lanes.width):
+                    count = min(lanes.width, R2 - r2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3 in range(R3):
+                        for r4 in range(low_r4, high_r4):
+                            gx_padded_padded_lanes = lanes.read_where(gx_padded_padded.line((r0_2, r1_2, r2, r3, r4), (0, 0, 1, 0, 0)), active)
+                            total = total + gx_padded_padded_lanes
+                    if add != 0:
+                        total = total + lanes.read_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_padded_2_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int,
         R4: int, a1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r2."""
@@ -587,18 +726,25 @@ def gmu_from_gx_padded_padded_2_over_r2(gmu: Real3, gx_padded_padded: Real5, R0_
                     lanes.write_where(gmu.line((r0_2, plane, r2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_2_over_r4, gmu_from_gx_padded_padded_2_over_r2, gmu_from_gx_padded_padded_2_plain,
+@choice(gmu_from_gx_padded_padded_2_over_r4, gmu_from_gx_padded_padded_2_over_r2_side_by_side,
+    gmu_from_gx_padded_padded_2_over_r2, gmu_from_gx_padded_padded_2_plain,
     merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2)})
 def gmu_from_gx_padded_padded_2(gmu: Real3, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int, R3: int,
         R4: int, a1: int, add: int, tile: Tile) -> Task[...]:
     """gmu[r0_2,r1_2,r2] += sum[r3,r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { -r4 + a1 - 1 >= 0 }
 
     lanes over r4, combined at the end
+    or lanes over r2, vectors side by side
     or lanes over r2
     else gather, tasks share r0_2 r1_2
     """
     if tile.lanes.width <= R4:
         return gmu_from_gx_padded_padded_2_over_r4
+    if (
+        tile.lines * tile.lanes.width <= R2
+        and (tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R4))
+    ):
+        return gmu_from_gx_padded_padded_2_over_r2_side_by_side
     if tile.lanes.width <= R2 or (tile.lanes.width <= 8 * R2 and tile.lanes.width > R4):
         return gmu_from_gx_padded_padded_2_over_r2
     return gmu_from_gx_padded_padded_2_plain
@@ -1427,7 +1573,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'mu_from_x: lanes over r1, combined at the end, or lanes over c; else gather, tasks share n g',
+        'mu_from_x: lanes over r1, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n g',
         'x_padded_from_x: that of kernels.generated.conv2d_constant',
         'x_padded_from_mu: lanes over r4, or lanes over r2; else gather, tasks share r0_2 r1_2 r2 r3; 1 guard',
         'x_padded_from_mu_2: lanes over r4, or lanes over r2; else gather, tasks share r0_2 r1_2 r2 r3; 1 guard',
@@ -1435,8 +1581,8 @@ DEFINITION = Definition(
         'y_from_b: that of kernels.generated.conv2d',
         'gb_from_gy: that of kernels.generated.conv2d',
         'gx_from_gy_w: that of kernels.generated.conv2d',
-        'gmu_from_gx_padded_padded: lanes over r4, combined at the end, or lanes over r2; else gather, tasks share r0_2 r1_2',
-        'gmu_from_gx_padded_padded_2: lanes over r4, combined at the end, or lanes over r2; else gather, tasks share r0_2 r1_2',
+        'gmu_from_gx_padded_padded: lanes over r4, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1_2',
+        'gmu_from_gx_padded_padded_2: lanes over r4, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1_2',
         'gx_padded_from_gx_padded_padded: that of kernels.generated.conv2d_constant',
         'gx_from_gmu: lanes over r1, or lanes over c; else gather, tasks share n g c r0',
     ),

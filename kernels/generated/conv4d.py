@@ -416,11 +416,11 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
         task: int, tasks: int) -> None:
     """Lanes over k3, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes * O * P0 * P1 * P2 * P3, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1 * P2 * P3)
-        g = item // (O * P0 * P1 * P2 * P3) % planes * tile.lines
+        g = item // (O * P0 * P1 * P2 * P3) % planes * (tile.lines // 2)
         o = item // (P0 * P1 * P2 * P3) % O
         p0 = item // (P1 * P2 * P3) % P0
         p1 = item // (P2 * P3) % P1
@@ -431,7 +431,7 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
         low_k3, high_k3 = max(0, -((p3*s3 - a3) // d3)), min(K3, ((-p3*s3 + a3 + X6 - 1) // d3) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
@@ -442,26 +442,26 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
                         x5 = k2*d2 + p2*s2 - a2
                         for start in range(low_k3, high_k3, 64 * lanes.width):
                             total = tile.column()
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 total[0, u] = lanes.zero()
                             for k3 in range(start, min(high_k3, start + 64 * lanes.width), lanes.width):
                                 x6 = k3*d3 + p3*s3 - a3
                                 if k3 + lanes.width <= high_k3:
-                                    for u in range(tile.lines):
+                                    for u in range(tile.lines // 2):
                                         plane = min(g + u, G - 1)
                                         w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
                                         x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3)))
                                         total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                                 else:
                                     active = lanes.first(high_k3 - k3)
-                                    for u in range(tile.lines):
+                                    for u in range(tile.lines // 2):
                                         plane = min(g + u, G - 1)
                                         w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
                                         x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3)), active)
                                         total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1265,6 +1265,48 @@ def gb_from_gy_over_p3(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1
 
 
 @task
+def gb_from_gy_over_o_side_by_side(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, O, block):
+            if start + block <= O:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        for p1 in range(P1):
+                            for p2 in range(P2):
+                                for p3 in range(P3):
+                                    for u in range(tile.lines):
+                                        o = start + u * lanes.width
+                                        gy_lanes = lanes.read(gy.line((n, g, o, p0, p1, p2, p3), (0, 0, 1, 0, 0, 0, 0)))
+                                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((g, o), (0, 1)), result, active)
+            else:
+                for o in range(start, O, lanes.width):
+                    count = min(lanes.width, O - o)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for p0 in range(P0):
+                            for p1 in range(P1):
+                                for p2 in range(P2):
+                                    for p3 in range(P3):
+                                        gy_lanes = lanes.read_where(gy.line((n, g, o, p0, p1, p2, p3), (0, 0, 1, 0, 0, 0, 0)), active)
+                                        total = total + gy_lanes
+                    lanes.write_where(gb.line((g, o), (0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_o(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over o."""
@@ -1296,18 +1338,24 @@ def gb_from_gy_over_o(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1:
                     lanes.write_where(gb.line((plane, o), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_p3, gb_from_gy_over_o, gb_from_gy_plain,
+@choice(gb_from_gy_over_p3, gb_from_gy_over_o_side_by_side, gb_from_gy_over_o, gb_from_gy_plain,
     merges={"N": (None, 0), "G": (0, 1), "O": (1, 2), "P0": (None, 3), "P1": (None, 4), "P2": (None, 5), "P3": (None, 6)})
 def gb_from_gy(gb: Real2, gy: Real7, N: int, G: int, O: int, P0: int, P1: int, P2: int, P3: int,
         tile: Tile) -> Task[...]:
     """gb[g,o] += sum[n,p0,p1,p2,p3] gy[n,g,o,p0,p1,p2,p3]
 
     lanes over p3, combined at the end
+    or lanes over o, vectors side by side
     or lanes over o
     else gather, tasks share g o
     """
     if tile.lanes.width <= P3:
         return gb_from_gy_over_p3
+    if (
+        tile.lines * tile.lanes.width <= O
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P3))
+    ):
+        return gb_from_gy_over_o_side_by_side
     if tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P3):
         return gb_from_gy_over_o
     return gb_from_gy_plain
@@ -3014,7 +3062,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: windows of x slide, lanes over k3, combined at the end, in place, every second element, or windows of x slide, lanes over k3, combined at the end, in place, or windows of x slide, lanes over k3, combined at the end, or lanes over k3, combined at the end, or lanes over g where it is contiguous, or windows of x slide, lanes over p3, rows over p2, in place, every second element, or windows of x slide, lanes over p3, rows over p2, in place, or windows of x slide, lanes over p3, rows over p2, or contraction: rows n p0 p1 p2 p3, columns o, steps c k0 k1 k2 k3, batch g; w in panels, x through offset tables; else gather, tasks share n g o p0 p1 p2',
         'y_from_b: lanes over p3, or lanes over o; else gather, tasks share n g o p0 p1 p2',
-        'gb_from_gy: lanes over p3, combined at the end, or lanes over o; else gather, tasks share g o',
+        'gb_from_gy: lanes over p3, combined at the end, or lanes over o, vectors side by side, or lanes over o; else gather, tasks share g o',
         'gx_from_gy_w: lanes over g where it is contiguous, or windows of gy slide, lanes over x6, rows over x5, in place, classes two at a time, or windows of gy slide, lanes over x6, rows over x5, in place, or windows of gy slide, lanes over x6, rows over x5, or windows of w slide, lanes over x6, rows over x5, in place, classes two at a time, or windows of w slide, lanes over x6, rows over x5, in place, or windows of w slide, lanes over x6, rows over x5, or contraction: rows n x3 x4 x5 x6, columns c, steps o k0 k1 k2 k3, batch g; w in panels, gy through offset tables; x3 in classes modulo s0; x4 in classes modulo s1; x5 in classes modulo s2; x6 in classes modulo s3; else gather, tasks share n g c x3 x4 x5; 4 residue loops',
     ),
 )

@@ -131,6 +131,50 @@ def mu_from_x_over_r3(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: 
 
 
 @task
+def mu_from_x_over_c_side_by_side(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * G, task, tasks)
+    for item in range(first, last):
+        n = item // G
+        g = item % G
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r0 in range(R0):
+                    for r1 in range(R1):
+                        for r2 in range(R2):
+                            for r3 in range(R3):
+                                for u in range(tile.lines):
+                                    c = start + u * lanes.width
+                                    x_lanes = lanes.read(x.line((n, g, c, r0, r1, r2, r3), (0, 0, 1, 0, 0, 0, 0)))
+                                    total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R0) * real(R1) * real(R2) * real(R3)), result)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r0 in range(R0):
+                        for r1 in range(R1):
+                            for r2 in range(R2):
+                                for r3 in range(R3):
+                                    x_lanes = lanes.read_where(x.line((n, g, c, r0, r1, r2, r3), (0, 0, 1, 0, 0, 0, 0)), active)
+                                    total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R0) * real(R1) * real(R2) * real(R3)), total)
+                    lanes.write_where(mu.line((n, g, c), (0, 0, 1)), total, active)
+
+
+@task
 def mu_from_x_over_c(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
@@ -163,18 +207,24 @@ def mu_from_x_over_c(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: i
                     lanes.write_where(mu.line((n, plane, c), (0, 0, 1)), result, active)
 
 
-@choice(mu_from_x_over_r3, mu_from_x_over_c, mu_from_x_plain,
+@choice(mu_from_x_over_r3, mu_from_x_over_c_side_by_side, mu_from_x_over_c, mu_from_x_plain,
     merges={"N": (0, 0), "G": (1, 1), "C": (2, 2), "R0": (None, 3), "R1": (None, 4), "R2": (None, 5), "R3": (None, 6)})
 def mu_from_x(mu: Real3, x: Real7, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int,
         tile: Tile) -> Task[...]:
     """mu[n,g,c] += sum[r0,r1,r2,r3] x[n,g,c,r0,r1,r2,r3]/(R0*R1*R2*R3)
 
     lanes over r3, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n g
     """
     if tile.lanes.width <= R3:
         return mu_from_x_over_r3
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R3))
+    ):
+        return mu_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R3):
         return mu_from_x_over_c
     return mu_from_x_plain
@@ -482,6 +532,54 @@ def gmu_from_gx_padded_padded_padded_padded_over_r6(gmu: Real3, gx_padded_padded
 
 
 @task
+def gmu_from_gx_padded_padded_padded_padded_over_r2_2_side_by_side(gmu: Real3,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, z0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2_2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1_2
+        r1_2 = item % R1_2
+        low_r6, high_r6 = max(0, z0), R6
+        block = tile.lines * lanes.width
+        for start in range(0, R2_2, block):
+            if start + block <= R2_2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3_2 in range(R3_2):
+                    for r4 in range(R4):
+                        for r5 in range(R5):
+                            for r6 in range(low_r6, high_r6):
+                                for u in range(tile.lines):
+                                    r2_2 = start + u * lanes.width
+                                    gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)))
+                                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+                for u in range(tile.lines):
+                    r2_2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), result, active)
+            else:
+                for r2_2 in range(start, R2_2, lanes.width):
+                    count = min(lanes.width, R2_2 - r2_2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3_2 in range(R3_2):
+                        for r4 in range(R4):
+                            for r5 in range(R5):
+                                for r6 in range(low_r6, high_r6):
+                                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)), active)
+                                    total = total + gx_padded_padded_padded_padded_lanes
+                    if add != 0:
+                        total = total + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_padded_padded_padded_over_r2_2(gmu: Real3, gx_padded_padded_padded_padded: Real7, R0_2: int,
         R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int, R6: int, z0: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
@@ -517,8 +615,9 @@ def gmu_from_gx_padded_padded_padded_padded_over_r2_2(gmu: Real3, gx_padded_padd
                     lanes.write_where(gmu.line((r0_2, plane, r2_2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_padded_padded_over_r6, gmu_from_gx_padded_padded_padded_padded_over_r2_2,
-    gmu_from_gx_padded_padded_padded_padded_plain,
+@choice(gmu_from_gx_padded_padded_padded_padded_over_r6,
+    gmu_from_gx_padded_padded_padded_padded_over_r2_2_side_by_side,
+    gmu_from_gx_padded_padded_padded_padded_over_r2_2, gmu_from_gx_padded_padded_padded_padded_plain,
     merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (None, 3), "R4": (None, 4), "R5": (None, 5)})
 def gmu_from_gx_padded_padded_padded_padded(gmu: Real3, gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int,
         R2_2: int, R3_2: int, R4: int, R5: int, R6: int, z0: int, add: int, tile: Tile) -> Task[...]:
@@ -526,11 +625,17 @@ def gmu_from_gx_padded_padded_padded_padded(gmu: Real3, gx_padded_padded_padded_
     { r6 - z0 >= 0 }
 
     lanes over r6, combined at the end
+    or lanes over r2_2, vectors side by side
     or lanes over r2_2
     else gather, tasks share r0_2 r1_2
     """
     if tile.lanes.width <= R6:
         return gmu_from_gx_padded_padded_padded_padded_over_r6
+    if (
+        tile.lines * tile.lanes.width <= R2_2
+        and (tile.lanes.width <= R2_2 or (tile.lanes.width <= 8 * R2_2 and tile.lanes.width > R6))
+    ):
+        return gmu_from_gx_padded_padded_padded_padded_over_r2_2_side_by_side
     if tile.lanes.width <= R2_2 or (tile.lanes.width <= 8 * R2_2 and tile.lanes.width > R6):
         return gmu_from_gx_padded_padded_padded_padded_over_r2_2
     return gmu_from_gx_padded_padded_padded_padded_plain
@@ -608,6 +713,54 @@ def gmu_from_gx_padded_padded_padded_padded_2_over_r6(gmu: Real3, gx_padded_padd
 
 
 @task
+def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2_side_by_side(gmu: Real3,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, a3: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r2_2."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // R1_2
+        r1_2 = item % R1_2
+        low_r6, high_r6 = 0, min(R6, a3)
+        block = tile.lines * lanes.width
+        for start in range(0, R2_2, block):
+            if start + block <= R2_2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r3_2 in range(R3_2):
+                    for r4 in range(R4):
+                        for r5 in range(R5):
+                            for r6 in range(low_r6, high_r6):
+                                for u in range(tile.lines):
+                                    r2_2 = start + u * lanes.width
+                                    gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)))
+                                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+                for u in range(tile.lines):
+                    r2_2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), result, active)
+            else:
+                for r2_2 in range(start, R2_2, lanes.width):
+                    count = min(lanes.width, R2_2 - r2_2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r3_2 in range(R3_2):
+                        for r4 in range(R4):
+                            for r5 in range(R5):
+                                for r6 in range(low_r6, high_r6):
+                                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)), active)
+                                    total = total + gx_padded_padded_padded_padded_lanes
+                    if add != 0:
+                        total = total + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
+                    lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), total, active)
+
+
+@task
 def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2(gmu: Real3, gx_padded_padded_padded_padded: Real7,
         R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int, R6: int, a3: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
@@ -643,8 +796,9 @@ def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2(gmu: Real3, gx_padded_pa
                     lanes.write_where(gmu.line((r0_2, plane, r2_2), (0, 0, 1)), result, active)
 
 
-@choice(gmu_from_gx_padded_padded_padded_padded_2_over_r6, gmu_from_gx_padded_padded_padded_padded_2_over_r2_2,
-    gmu_from_gx_padded_padded_padded_padded_2_plain,
+@choice(gmu_from_gx_padded_padded_padded_padded_2_over_r6,
+    gmu_from_gx_padded_padded_padded_padded_2_over_r2_2_side_by_side,
+    gmu_from_gx_padded_padded_padded_padded_2_over_r2_2, gmu_from_gx_padded_padded_padded_padded_2_plain,
     merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (None, 3), "R4": (None, 4), "R5": (None, 5)})
 def gmu_from_gx_padded_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padded_padded: Real7, R0_2: int,
         R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int, R6: int, a3: int, add: int, tile: Tile) -> Task[...]:
@@ -652,11 +806,17 @@ def gmu_from_gx_padded_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padde
     { -r6 + a3 - 1 >= 0 }
 
     lanes over r6, combined at the end
+    or lanes over r2_2, vectors side by side
     or lanes over r2_2
     else gather, tasks share r0_2 r1_2
     """
     if tile.lanes.width <= R6:
         return gmu_from_gx_padded_padded_padded_padded_2_over_r6
+    if (
+        tile.lines * tile.lanes.width <= R2_2
+        and (tile.lanes.width <= R2_2 or (tile.lanes.width <= 8 * R2_2 and tile.lanes.width > R6))
+    ):
+        return gmu_from_gx_padded_padded_padded_padded_2_over_r2_2_side_by_side
     if tile.lanes.width <= R2_2 or (tile.lanes.width <= 8 * R2_2 and tile.lanes.width > R6):
         return gmu_from_gx_padded_padded_padded_padded_2_over_r2_2
     return gmu_from_gx_padded_padded_padded_padded_2_plain
@@ -1996,7 +2156,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'mu_from_x: lanes over r3, combined at the end, or lanes over c; else gather, tasks share n g',
+        'mu_from_x: lanes over r3, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n g',
         'x_padded_from_x: that of kernels.generated.conv4d_constant',
         'x_padded_from_mu: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
         'x_padded_from_mu_2: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
@@ -2004,8 +2164,8 @@ DEFINITION = Definition(
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
-        'gmu_from_gx_padded_padded_padded_padded: lanes over r6, combined at the end, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
-        'gmu_from_gx_padded_padded_padded_padded_2: lanes over r6, combined at the end, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
+        'gmu_from_gx_padded_padded_padded_padded: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
+        'gmu_from_gx_padded_padded_padded_padded_2: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
         'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: that of kernels.generated.conv4d_constant',
         'gx_from_gmu: lanes over r3, or lanes over c; else gather, tasks share n g c r0 r1 r2',
     ),

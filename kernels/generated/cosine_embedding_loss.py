@@ -101,15 +101,32 @@ def total_from_a_over_j(total_: Real1, a: Real2, N: int, J: int, tile: Tile, tas
 def total_from_a_over_n(total_: Real1, a: Real2, N: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            total = fma(a_lanes, a_lanes, total)
-        lanes.write_where(total_.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    total[0, u] = fma(a_lanes, a_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(total_.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    total = fma(a_lanes, a_lanes, total)
+                lanes.write_where(total_.line((n,), (1,)), total, active)
 
 
 @choice(total_from_a_over_j, total_from_a_over_n, total_from_a_plain)
@@ -149,34 +166,34 @@ def product_from_a_b_over_j(product: Real1, a: Real2, b: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
                         total[0, u] = fma(a_lanes, b_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(a_lanes, b_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -190,18 +207,38 @@ def product_from_a_b_over_n(product: Real1, a: Real2, b: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
-            total = fma(a_lanes, b_lanes, total)
-        if add != 0:
-            total = total + lanes.read_where(product.line((n,), (1,)), active)
-        lanes.write_where(product.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    total[0, u] = fma(a_lanes, b_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(product.line((n,), (1,)), active)
+                lanes.write_where(product.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    total = fma(a_lanes, b_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(product.line((n,), (1,)), active)
+                lanes.write_where(product.line((n,), (1,)), total, active)
 
 
 @choice(product_from_a_b_over_j, product_from_a_b_over_n, product_from_a_b_plain)
@@ -442,34 +479,34 @@ def ttotal_from_a_ta_over_j(ttotal: Real1, a: Real2, ta: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         ta_lanes = lanes.read(ta.line((plane, j), (0, 1)))
                         total[0, u] = fma(a_lanes, ta_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         ta_lanes = lanes.read_where(ta.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(a_lanes, ta_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -482,17 +519,36 @@ def ttotal_from_a_ta_over_n(ttotal: Real1, a: Real2, ta: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            ta_lanes = lanes.read_where(ta.line((n, j), (1, 0)), active)
-            total = fma(a_lanes, ta_lanes, total)
-        total = lanes.fill(real(2)) * total
-        lanes.write_where(ttotal.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    ta_lanes = lanes.read(ta.line((n, j), (1, 0)))
+                    total[0, u] = fma(a_lanes, ta_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = lanes.fill(real(2)) * result
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    ta_lanes = lanes.read_where(ta.line((n, j), (1, 0)), active)
+                    total = fma(a_lanes, ta_lanes, total)
+                total = lanes.fill(real(2)) * total
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
 
 
 @choice(ttotal_from_a_ta_over_j, ttotal_from_a_ta_over_n, ttotal_from_a_ta_plain)

@@ -60,28 +60,68 @@ def product_from_a_b_plain(product: Real2, a: Real3, b: Real3, M: int, R: int, J
 
 
 @task
+def product_from_a_b_over_r_side_by_side(product: Real2, a: Real3, b: Real3, M: int, R: int, J: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        a_lanes = lanes.read(a.line((m, j, r), (0, 0, 1)))
+                        b_lanes = lanes.read(b.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = fma(a_lanes, b_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(product.line((m, r), (0, 1)), active)
+                    lanes.write_where(product.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        a_lanes = lanes.read_where(a.line((m, j, r), (0, 0, 1)), active)
+                        b_lanes = lanes.read_where(b.line((m, j, r), (0, 0, 1)), active)
+                        total = fma(a_lanes, b_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(product.line((m, r), (0, 1)), active)
+                    lanes.write_where(product.line((m, r), (0, 1)), total, active)
+
+
+@task
 def product_from_a_b_over_r(product: Real2, a: Real3, b: Real3, M: int, R: int, J: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     a_lanes = lanes.read_where(a.line((plane, j, r), (0, 0, 1)), active)
                     b_lanes = lanes.read_where(b.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(a_lanes, b_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -95,35 +135,35 @@ def product_from_a_b_over_j(product: Real2, a: Real3, b: Real3, M: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         a_lanes = lanes.read(a.line((plane, j, r), (0, 1, 0)))
                         b_lanes = lanes.read(b.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(a_lanes, b_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         a_lanes = lanes.read_where(a.line((plane, j, r), (0, 1, 0)), active)
                         b_lanes = lanes.read_where(b.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(a_lanes, b_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -132,15 +172,21 @@ def product_from_a_b_over_j(product: Real2, a: Real3, b: Real3, M: int, R: int, 
                 product[plane, r] = result
 
 
-@choice(product_from_a_b_over_r, product_from_a_b_over_j, product_from_a_b_plain,
-    merges={"M": (0, 0, 0), "R": (1, 2, 2)})
+@choice(product_from_a_b_over_r_side_by_side, product_from_a_b_over_r, product_from_a_b_over_j,
+    product_from_a_b_plain, merges={"M": (0, 0, 0), "R": (1, 2, 2)})
 def product_from_a_b(product: Real2, a: Real3, b: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
     """product[m,r] += sum[j] a[m,j,r]*b[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return product_from_a_b_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return product_from_a_b_over_r
     if tile.lanes.width <= J:
@@ -908,7 +954,7 @@ DEFINITION = Definition(
     },
     report=(
         'total_from_x: that of kernels.generated.normalize',
-        'product_from_a_b: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'product_from_a_b: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_other_product_total: lanes over r, or lanes over m; else gather, tasks share m',
         'gother_from_gy_other_product_total: gather, tasks share m',
         'gb_from_a_b_gother_gproduct: lanes over r, or lanes over j; else gather, tasks share m j',

@@ -73,30 +73,74 @@ def l_from_peak_q_total_w_x_plain(l: Real2, peak: Real2, q: Real3, total_: Real2
 
 
 @task
+def l_from_peak_q_total_w_x_over_r_side_by_side(l: Real2, peak: Real2, q: Real3, total_: Real2, w: Real1, x: Real3,
+        N: int, R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
+                        total__lanes = lanes.read(total_.line((n, r), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(l.line((n, r), (0, 1)), active)
+                    lanes.write_where(l.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
+                        total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(l.line((n, r), (0, 1)), active)
+                    lanes.write_where(l.line((n, r), (0, 1)), total, active)
+
+
+@task
 def l_from_peak_q_total_w_x_over_r(l: Real2, peak: Real2, q: Real3, total_: Real2, w: Real1, x: Real3, N: int,
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -110,21 +154,21 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.lines
+        n = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read(q.line((plane, c, r), (0, 1, 0)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -132,15 +176,15 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
                         total[0, u] = fma(w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read_where(q.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -149,16 +193,22 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
                 l[plane, r] = result
 
 
-@choice(l_from_peak_q_total_w_x_over_r, l_from_peak_q_total_w_x_over_c, l_from_peak_q_total_w_x_plain,
-    merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 2, 1, None, 2)})
+@choice(l_from_peak_q_total_w_x_over_r_side_by_side, l_from_peak_q_total_w_x_over_r, l_from_peak_q_total_w_x_over_c,
+    l_from_peak_q_total_w_x_plain, merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 2, 1, None, 2)})
 def l_from_peak_q_total_w_x(l: Real2, peak: Real2, q: Real3, total_: Real2, w: Real1, x: Real3, N: int, R: int,
         C: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """l[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return l_from_peak_q_total_w_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return l_from_peak_q_total_w_x_over_r
     if tile.lanes.width <= C:
@@ -277,27 +327,69 @@ def gtotal_from_gl_total_q_w_plain(gtotal: Real2, gl_total: Real2, q: Real3, w: 
 
 
 @task
+def gtotal_from_gl_total_q_w_over_r_side_by_side(gtotal: Real2, gl_total: Real2, q: Real3, w: Real1, N: int, R: int,
+        C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                    result = gl_total_lanes * result
+                    if add != 0:
+                        result = result + lanes.read_where(gtotal.line((n, r), (0, 1)), active)
+                    lanes.write_where(gtotal.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
+                    gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                    total = gl_total_lanes * total
+                    if add != 0:
+                        total = total + lanes.read_where(gtotal.line((n, r), (0, 1)), active)
+                    lanes.write_where(gtotal.line((n, r), (0, 1)), total, active)
+
+
+@task
 def gtotal_from_gl_total_q_w_over_r(gtotal: Real2, gl_total: Real2, q: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -351,16 +443,23 @@ def gtotal_from_gl_total_q_w_over_c(gtotal: Real2, gl_total: Real2, q: Real3, w:
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gl_total_q_w_over_r, gtotal_from_gl_total_q_w_over_c, gtotal_from_gl_total_q_w_plain,
+@choice(gtotal_from_gl_total_q_w_over_r_side_by_side, gtotal_from_gl_total_q_w_over_r,
+    gtotal_from_gl_total_q_w_over_c, gtotal_from_gl_total_q_w_plain,
     merges={"N": (0, 0, 0, None), "R": (1, 1, 2, None)})
 def gtotal_from_gl_total_q_w(gtotal: Real2, gl_total: Real2, q: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """gtotal[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*gl_total[n,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return gtotal_from_gl_total_q_w_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return gtotal_from_gl_total_q_w_over_r
     if tile.lanes.width <= C:
@@ -389,21 +488,21 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
         x: Real3, N: int, R: int, C: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
@@ -413,7 +512,7 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
                             total[0, u] = fma(gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
@@ -421,9 +520,9 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
                             total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -435,17 +534,36 @@ def gw_from_gl_total_peak_q_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
         x: Real3, N: int, R: int, C: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill(gl_total[n, r]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(gl_total[n, r]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total)
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @choice(gw_from_gl_total_peak_q_total_x_over_r, gw_from_gl_total_peak_q_total_x_over_c,
@@ -582,30 +700,76 @@ def tl_from_peak_total_tq_w_x_plain(tl: Real2, peak: Real2, total_: Real2, tq: R
 
 
 @task
+def tl_from_peak_total_tq_w_x_over_r_side_by_side(tl: Real2, peak: Real2, total_: Real2, tq: Real3, w: Real1,
+        x: Real3, N: int, R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                        total__lanes = lanes.read(total_.line((n, r), (0, 1)))
+                        tq_lanes = lanes.read(tq.line((n, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    result = lanes.fill(1 - smoothing) * result
+                    if add != 0:
+                        result = result + lanes.read_where(tl.line((n, r), (0, 1)), active)
+                    lanes.write_where(tl.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                        total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
+                        tq_lanes = lanes.read_where(tq.line((n, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total)
+                    total = lanes.fill(1 - smoothing) * total
+                    if add != 0:
+                        total = total + lanes.read_where(tl.line((n, r), (0, 1)), active)
+                    lanes.write_where(tl.line((n, r), (0, 1)), total, active)
+
+
+@task
 def tl_from_peak_total_tq_w_x_over_r(tl: Real2, peak: Real2, total_: Real2, tq: Real3, w: Real1, x: Real3, N: int,
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
                     tq_lanes = lanes.read_where(tq.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -620,21 +784,21 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.lines
+        n = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tq_lanes = lanes.read(tq.line((plane, c, r), (0, 1, 0)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -642,15 +806,15 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
                         total[0, u] = fma(tq_lanes * w_lanes, lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tq_lanes = lanes.read_where(tq.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tq_lanes * w_lanes, lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -660,16 +824,23 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
                 tl[plane, r] = result
 
 
-@choice(tl_from_peak_total_tq_w_x_over_r, tl_from_peak_total_tq_w_x_over_c, tl_from_peak_total_tq_w_x_plain,
+@choice(tl_from_peak_total_tq_w_x_over_r_side_by_side, tl_from_peak_total_tq_w_x_over_r,
+    tl_from_peak_total_tq_w_x_over_c, tl_from_peak_total_tq_w_x_plain,
     merges={"N": (0, 0, 0, 0, None, 0), "R": (1, 1, 1, 2, None, 2)})
 def tl_from_peak_total_tq_w_x(tl: Real2, peak: Real2, total_: Real2, tq: Real3, w: Real1, x: Real3, N: int, R: int,
         C: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] (1 - smoothing)*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]*tq[n,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return tl_from_peak_total_tq_w_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return tl_from_peak_total_tq_w_x_over_r
     if tile.lanes.width <= C:
@@ -698,28 +869,70 @@ def tl_from_q_tx_w_plain(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: in
 
 
 @task
+def tl_from_q_tx_w_over_r_side_by_side(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: int, C: int,
+        smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    if add != 0:
+                        result = result + lanes.read_where(tl.line((n, r), (0, 1)), active)
+                    lanes.write_where(tl.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
+                    total = -total
+                    if add != 0:
+                        total = total + lanes.read_where(tl.line((n, r), (0, 1)), active)
+                    lanes.write_where(tl.line((n, r), (0, 1)), total, active)
+
+
+@task
 def tl_from_q_tx_w_over_r(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: int, C: int, smoothing: float,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -734,21 +947,21 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.lines
+        n = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read(q.line((plane, c, r), (0, 1, 0)))
                         tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
@@ -756,15 +969,15 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
                         total[0, u] = fma(tx_lanes * w_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read_where(q.line((plane, c, r), (0, 1, 0)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         total[0, u] = select(active, fma(tx_lanes * w_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -774,16 +987,22 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
                 tl[plane, r] = result
 
 
-@choice(tl_from_q_tx_w_over_r, tl_from_q_tx_w_over_c, tl_from_q_tx_w_plain,
+@choice(tl_from_q_tx_w_over_r_side_by_side, tl_from_q_tx_w_over_r, tl_from_q_tx_w_over_c, tl_from_q_tx_w_plain,
     merges={"N": (0, 0, 0, None), "R": (1, 2, 2, None)})
 def tl_from_q_tx_w(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: int, C: int, smoothing: float, add: int,
         tile: Tile) -> Task[...]:
     """tl[n,r] += sum[c] -(smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*tx[n,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return tl_from_q_tx_w_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return tl_from_q_tx_w_over_r
     if tile.lanes.width <= C:
@@ -815,21 +1034,21 @@ def hw_from_gl_total_hgx_q_over_r(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
@@ -837,15 +1056,15 @@ def hw_from_gl_total_hgx_q_over_r(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
                             total[0, u] = fma(gl_total_lanes * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             q_lanes = lanes.read_where(q.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -860,20 +1079,42 @@ def hw_from_gl_total_hgx_q_over_c(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill(gl_total[n, r]) * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
-        total = -total
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = -result
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(gl_total[n, r]) * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
+                total = -total
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gl_total_hgx_q_over_r, hw_from_gl_total_hgx_q_over_c, hw_from_gl_total_hgx_q_plain,
@@ -1065,18 +1306,38 @@ def hw_from_gl_total_hgtotal_q_over_c(hw: Real1, gl_total: Real2, hgtotal: Real2
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill(gl_total[n, r] * hgtotal[n, r]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(lanes.fill(gl_total[n, r] * hgtotal[n, r]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        q_lanes = lanes.read_where(q.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(gl_total[n, r] * hgtotal[n, r]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gl_total_hgtotal_q_over_r, hw_from_gl_total_hgtotal_q_over_c, hw_from_gl_total_hgtotal_q_plain,
@@ -1117,27 +1378,69 @@ def htotal_from_gl_total_hgq_w_plain(htotal: Real2, gl_total: Real2, hgq: Real3,
 
 
 @task
+def htotal_from_gl_total_hgq_w_over_r_side_by_side(htotal: Real2, gl_total: Real2, hgq: Real3, w: Real1, N: int,
+        R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        hgq_lanes = lanes.read(hgq.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[c]), hgq_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                    result = lanes.fill(1 - smoothing) * gl_total_lanes * result
+                    if add != 0:
+                        result = result + lanes.read_where(htotal.line((n, r), (0, 1)), active)
+                    lanes.write_where(htotal.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        hgq_lanes = lanes.read_where(hgq.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(lanes.fill(w[c]), hgq_lanes, total)
+                    gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
+                    total = lanes.fill(1 - smoothing) * gl_total_lanes * total
+                    if add != 0:
+                        total = total + lanes.read_where(htotal.line((n, r), (0, 1)), active)
+                    lanes.write_where(htotal.line((n, r), (0, 1)), total, active)
+
+
+@task
 def htotal_from_gl_total_hgq_w_over_r(htotal: Real2, gl_total: Real2, hgq: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     hgq_lanes = lanes.read_where(hgq.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]), hgq_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1191,16 +1494,23 @@ def htotal_from_gl_total_hgq_w_over_c(htotal: Real2, gl_total: Real2, hgq: Real3
                 htotal[plane, r] = result
 
 
-@choice(htotal_from_gl_total_hgq_w_over_r, htotal_from_gl_total_hgq_w_over_c, htotal_from_gl_total_hgq_w_plain,
+@choice(htotal_from_gl_total_hgq_w_over_r_side_by_side, htotal_from_gl_total_hgq_w_over_r,
+    htotal_from_gl_total_hgq_w_over_c, htotal_from_gl_total_hgq_w_plain,
     merges={"N": (0, 0, 0, None), "R": (1, 1, 2, None)})
 def htotal_from_gl_total_hgq_w(htotal: Real2, gl_total: Real2, hgq: Real3, w: Real1, N: int, R: int, C: int,
         smoothing: float, add: int, tile: Tile) -> Task[...]:
     """htotal[n,r] += sum[c] (1 - smoothing)*w[c]*gl_total[n,r]*hgq[n,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return htotal_from_gl_total_hgq_w_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return htotal_from_gl_total_hgq_w_over_r
     if tile.lanes.width <= C:
@@ -1232,21 +1542,21 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
         x: Real3, N: int, R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             hgq_lanes = lanes.read(hgq.line((n, plane, r), (0, 0, 1)))
@@ -1256,7 +1566,7 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
                             total[0, u] = fma(gl_total_lanes * hgq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             hgq_lanes = lanes.read_where(hgq.line((n, plane, r), (0, 0, 1)), active)
@@ -1264,9 +1574,9 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
                             total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * hgq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1281,20 +1591,42 @@ def hw_from_gl_total_hgq_peak_total_x_over_c(hw: Real1, gl_total: Real2, hgq: Re
         x: Real3, N: int, R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                hgq_lanes = lanes.read_where(hgq.line((n, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill(gl_total[n, r]) * hgq_lanes, lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total)
-        total = lanes.fill(1 - smoothing) * total
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgq_lanes = lanes.read(hgq.line((n, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * hgq_lanes, lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = lanes.fill(1 - smoothing) * result
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        hgq_lanes = lanes.read_where(hgq.line((n, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(gl_total[n, r]) * hgq_lanes, lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total)
+                total = lanes.fill(1 - smoothing) * total
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gl_total_hgq_peak_total_x_over_r, hw_from_gl_total_hgq_peak_total_x_over_c,
@@ -2221,23 +2553,23 @@ DEFINITION = Definition(
         'peak_from_x: that of kernels.generated.cross_entropy_weighted',
         'total_sum_from_peak_x: that of kernels.generated.cross_entropy_weighted',
         'total_from_total_sum: that of kernels.generated.cross_entropy_weighted',
-        'l_from_peak_q_total_w_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'l_from_peak_q_total_w_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gq_from_gl_total_peak_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
-        'gtotal_from_gl_total_q_w: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'gtotal_from_gl_total_q_w: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'gw_from_gl_total_peak_q_total_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gtotal_sum_from_gtotal_total_sum: that of kernels.generated.cross_entropy_weighted',
         'gx_from_gl_total_gtotal_sum_peak_q_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'ttotal_sum_from_peak_tx_x: that of kernels.generated.cross_entropy_weighted',
-        'tl_from_peak_total_tq_w_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'tl_from_q_tx_w: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'tl_from_peak_total_tq_w_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'tl_from_q_tx_w: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_gl_total_hgx_q: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hq_from_gl_total_hgtotal_hgw_hgx_peak_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'hw_from_gl_total_hgtotal_q: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'htotal_from_gl_total_hgq_w: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'htotal_from_gl_total_hgq_w: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_gl_total_hgq_peak_total_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum: that of kernels.generated.cross_entropy_weighted',
         'hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x: lanes over r, or lanes over c; else gather, tasks share n c',

@@ -82,6 +82,39 @@ def peak_from_x_plain(peak: Real2, x: Real3, N: int, R: int, C: int, task: int, 
 
 
 @task
+def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                        best[0, u] = maximum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    lanes.write_where(peak.line((n, r), (0, 1)), best[0, u], active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for c in range(C):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                        best = maximum(best, x_lanes)
+                    lanes.write_where(peak.line((n, r), (0, 1)), best, active)
+
+
+@task
 def peak_from_x_over_r(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -137,14 +170,21 @@ def peak_from_x_over_c(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_c, peak_from_x_plain, merges={"N": (0, 0), "R": (1, 2)})
+@choice(peak_from_x_over_r_side_by_side, peak_from_x_over_r, peak_from_x_over_c, peak_from_x_plain,
+    merges={"N": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """peak[n,r] += max[c] x[n,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return peak_from_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return peak_from_x_over_r
     if tile.lanes.width <= C:
@@ -170,28 +210,64 @@ def total_sum_from_peak_x_plain(total_sum: Real2, peak: Real2, x: Real3, N: int,
 
 
 @task
+def total_sum_from_peak_x_over_r_side_by_side(total_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(total_sum.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                        total = total + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                    lanes.write_where(total_sum.line((n, r), (0, 1)), total, active)
+
+
+@task
 def total_sum_from_peak_x_over_r(total_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -236,15 +312,21 @@ def total_sum_from_peak_x_over_c(total_sum: Real2, peak: Real2, x: Real3, N: int
                 total_sum[plane, r] = result
 
 
-@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_c, total_sum_from_peak_x_plain,
-    merges={"N": (0, 0, 0), "R": (1, 1, 2)})
+@choice(total_sum_from_peak_x_over_r_side_by_side, total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_c,
+    total_sum_from_peak_x_plain, merges={"N": (0, 0, 0), "R": (1, 1, 2)})
 def total_sum_from_peak_x(total_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int, tile: Tile) -> Task[...]:
     """total_sum[n,r] += sum[c] exp(-finite(peak[n,r]) + x[n,c,r])
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return total_sum_from_peak_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return total_sum_from_peak_x_over_r
     if tile.lanes.width <= C:
@@ -524,19 +606,40 @@ def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
-        total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(gw.line((c,), (1,)), active)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(gw.line((c,), (1,)), active)
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
+                total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(gw.line((c,), (1,)), active)
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @choice(gw_from_gl_total_peak_t_total_x_over_c, gw_from_gl_total_peak_t_total_x_plain,
@@ -615,24 +718,24 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
         ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * ((-w[c]) if c != ignore else zero())), gl_total_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -845,29 +948,67 @@ def ttotal_sum_from_peak_tx_x_plain(ttotal_sum: Real2, peak: Real2, tx: Real3, x
 
 
 @task
+def ttotal_sum_from_peak_tx_x_over_r_side_by_side(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, N: int,
+        R: int, C: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                        total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(ttotal_sum.line((n, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                        total = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total)
+                    lanes.write_where(ttotal_sum.line((n, r), (0, 1)), total, active)
+
+
+@task
 def ttotal_sum_from_peak_tx_x_over_r(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -879,51 +1020,58 @@ def ttotal_sum_from_peak_tx_x_over_c(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * tile.lines
+        n = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
                 ttotal_sum[plane, r] = result
 
 
-@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_c, ttotal_sum_from_peak_tx_x_plain,
+@choice(ttotal_sum_from_peak_tx_x_over_r_side_by_side, ttotal_sum_from_peak_tx_x_over_r,
+    ttotal_sum_from_peak_tx_x_over_c, ttotal_sum_from_peak_tx_x_plain,
     merges={"N": (0, 0, 0, 0), "R": (1, 1, 2, 2)})
 def ttotal_sum_from_peak_tx_x(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, N: int, R: int, C: int,
         tile: Tile) -> Task[...]:
     """ttotal_sum[n,r] += sum[c] exp(-finite(peak[n,r]) + x[n,c,r])*tx[n,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share n r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return ttotal_sum_from_peak_tx_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return ttotal_sum_from_peak_tx_x_over_r
     if tile.lanes.width <= C:
@@ -1154,19 +1302,42 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
         ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                total = fma(lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r]), hgx_lanes, total)
-        total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    common = lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r])
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(common, hgx_lanes, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r])
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(common, hgx_lanes, total)
+                total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gl_total_hgx_t_over_c, hw_from_gl_total_hgx_t_plain,
@@ -1344,18 +1515,40 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
         C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                total = total + lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
-        total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    common = lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        total[0, u] = total[0, u] + common
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
+                        total = total + common
+                total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gl_total_hgtotal_t_2_over_c, hw_from_gl_total_hgtotal_t_2_plain,
@@ -1474,19 +1667,40 @@ def hw_from_hz_peak_t_total_x_over_c(hw: Real1, hz: Real0, peak: Real2, t: Integ
         N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = total + select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero())
-        total = select(unequal(total, lanes.zero()), lanes.fill(smoothing * hz[()]) * total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero())
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(smoothing * hz[()]) * result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero())
+                total = select(unequal(total, lanes.zero()), lanes.fill(smoothing * hz[()]) * total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_hz_peak_t_total_x_over_c, hw_from_hz_peak_t_total_x_plain,
@@ -1566,24 +1780,24 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
         N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * hgw[c]) * gl_total_lanes) + lanes.fill(((-w[c]) if c != ignore else zero()) * hz[()]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1821,25 +2035,25 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 tgl_total_lanes = lanes.read_where(tgl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * tw[c]) * gl_total_lanes) + (lanes.fill((-w[c]) if c != ignore else zero()) * tgl_total_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2916,8 +3130,8 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'peak_from_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
-        'total_sum_from_peak_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'peak_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'total_sum_from_peak_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'total_from_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
         'l_from_peak_total_w_x_t: gather, tasks share n; 1 guard',
         'l_from_peak_t_total_w_x: lanes over c, combined at the end; else gather, tasks share n r',
@@ -2936,7 +3150,7 @@ DEFINITION = Definition(
         'gx_from_gl_total_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'gtotal_sum_from_gtotal_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
         'gx_from_gl_total_gtotal_sum_peak_t_w_x: lanes over c; else gather, tasks share n c',
-        'ttotal_sum_from_peak_tx_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'ttotal_sum_from_peak_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'tl_from_peak_total_tw_x_t: gather, tasks share n; 1 guard',
         'tl_from_tx_w_t: gather, tasks share n; 1 guard',
         'tl_from_peak_t_total_tw_x: lanes over c, combined at the end; else gather, tasks share n r',

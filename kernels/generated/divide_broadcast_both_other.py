@@ -142,14 +142,55 @@ def gx_from_gy_z_plain(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L
 
 
 @task
+def gx_from_gy_z_over_j_side_by_side(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * S * T, task, tasks)
+    for item in range(first, last):
+        i = item // (S * T)
+        s = item // T % S
+        t = item % T
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for k in range(K):
+                    for l in range(L):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes / z_lanes
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for k in range(K):
+                        for l in range(L):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                            total = total + gy_lanes / z_lanes
+                    lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * tile.lines
+        i = item // (S * T) * (tile.lines // 2)
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -157,16 +198,16 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes / z_lanes
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -178,54 +219,60 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * tile.lines
+        i = item // (S * T * J) * (tile.lines // 2)
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             z_lanes = lanes.read(z.line((plane, k, l, j), (0, 0, 1, 0)))
                             total[0, u] = total[0, u] + gy_lanes / z_lanes
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes / z_lanes, total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
                 gx[plane, s, t, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
+@choice(gx_from_gy_z_over_j_side_by_side, gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
     merges={"I": (0, 0, 0), "K": (None, 1, 1), "S": (1, 2, None), "L": (None, 3, 2), "T": (2, 4, None), "J": (3, 5, 3)})
 def gx_from_gy_z(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         tile: Tile) -> Task[...]:
     """gx[i,s,t,j] += sum[k,l] gy[i,k,s,l,t,j]/z[i,k,l,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over l, combined at the end
     else gather, tasks share i s t
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L))
+    ):
+        return gx_from_gy_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L):
         return gx_from_gy_z_over_j
     if tile.lanes.width <= L:
@@ -258,14 +305,63 @@ def gz_from_gy_x_z_plain(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: in
 
 
 @task
+def gz_from_gy_x_z_over_j_side_by_side(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int,
+        T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * K * L, task, tasks)
+    for item in range(first, last):
+        i = item // (K * L)
+        k = item // L % K
+        l = item % L
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (z_lanes * z_lanes)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(gz.line((i, k, l, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, x_lanes, total)
+                    z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / (z_lanes * z_lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(gz.line((i, k, l, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def gz_from_gy_x_z_over_j(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * K * L, task, tasks)
     for item in range(first, last):
-        i = item // (K * L) * tile.lines
+        i = item // (K * L) * (tile.lines // 2)
         k = item // L % K
         l = item % L
         for start in range(0, J, lanes.width):
@@ -273,16 +369,16 @@ def gz_from_gy_x_z_over_j(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -298,38 +394,38 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * K * L * J, task, tasks)
     for item in range(first, last):
-        i = item // (K * L * J) * tile.lines
+        i = item // (K * L * J) * (tile.lines // 2)
         k = item // (L * J) % K
         l = item // J % L
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((plane, s, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -340,16 +436,22 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
                 gz[plane, k, l, j] = result
 
 
-@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
+@choice(gz_from_gy_x_z_over_j_side_by_side, gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
     merges={"I": (0, 0, 0, 0), "K": (1, 1, None, 1), "S": (None, 2, 1, None), "L": (2, 3, None, 2), "T": (None, 4, 2, None), "J": (3, 5, 3, 3)})
 def gz_from_gy_x_z(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """gz[i,k,l,j] += sum[s,t] -x[i,s,t,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**2
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i k l
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gz_from_gy_x_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gz_from_gy_x_z_over_j
     if tile.lanes.width <= T:
@@ -479,14 +581,63 @@ def hx_from_gy_hgz_z_plain(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, K
 
 
 @task
+def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, K: int, S: int, L: int,
+        T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * S * T, task, tasks)
+    for item in range(first, last):
+        i = item // (S * T)
+        s = item // T % S
+        t = item % T
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for k in range(K):
+                    for l in range(L):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            hgz_lanes = lanes.read(hgz.line((i, k, l, j), (0, 0, 0, 1)))
+                            z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    if add != 0:
+                        result = result + lanes.read_where(hx.line((i, s, t, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(hx.line((i, s, t, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for k in range(K):
+                        for l in range(L):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            hgz_lanes = lanes.read_where(hgz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                            z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                            total = total + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                    total = -total
+                    if add != 0:
+                        total = total + lanes.read_where(hx.line((i, s, t, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(hx.line((i, s, t, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def hx_from_gy_hgz_z_over_j(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int,
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * tile.lines
+        i = item // (S * T) * (tile.lines // 2)
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -494,17 +645,17 @@ def hx_from_gy_hgz_z_over_j(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         hgz_lanes = lanes.read_where(hgz.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -519,24 +670,24 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * tile.lines
+        i = item // (S * T * J) * (tile.lines // 2)
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             hgz_lanes = lanes.read(hgz.line((plane, k, l, j), (0, 0, 1, 0)))
@@ -544,15 +695,15 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
                             total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             hgz_lanes = lanes.read_where(hgz.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -562,16 +713,23 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
                 hx[plane, s, t, j] = result
 
 
-@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_l, hx_from_gy_hgz_z_plain,
+@choice(hx_from_gy_hgz_z_over_j_side_by_side, hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_l,
+    hx_from_gy_hgz_z_plain,
     merges={"I": (0, 0, 0, 0), "K": (None, 1, 1, 1), "S": (1, 2, None, None), "L": (None, 3, 2, 2), "T": (2, 4, None, None), "J": (3, 5, 3, 3)})
 def hx_from_gy_hgz_z(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """hx[i,s,t,j] += sum[k,l] -hgz[i,k,l,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**2
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over l, combined at the end
     else gather, tasks share i s t
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L))
+    ):
+        return hx_from_gy_hgz_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L):
         return hx_from_gy_hgz_z_over_j
     if tile.lanes.width <= L:
@@ -604,14 +762,65 @@ def hz_from_gy_hgz_x_z_plain(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Real
 
 
 @task
+def hz_from_gy_hgz_x_z_over_j_side_by_side(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Real4, I: int, K: int,
+        S: int, L: int, T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * K * L, task, tasks)
+    for item in range(first, last):
+        i = item // (K * L)
+        k = item // L % K
+        l = item % L
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    hgz_lanes = lanes.read_where(hgz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * result / (z_lanes * z_lanes * z_lanes), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(hz.line((i, k, l, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((i, s, t, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, x_lanes, total)
+                    hgz_lanes = lanes.read_where(hgz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * total / (z_lanes * z_lanes * z_lanes), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hz.line((i, k, l, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(hz.line((i, k, l, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def hz_from_gy_hgz_x_z_over_j(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Real4, I: int, K: int, S: int, L: int,
         T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * K * L, task, tasks)
     for item in range(first, last):
-        i = item // (K * L) * tile.lines
+        i = item // (K * L) * (tile.lines // 2)
         k = item // L % K
         l = item % L
         for start in range(0, J, lanes.width):
@@ -619,16 +828,16 @@ def hz_from_gy_hgz_x_z_over_j(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -645,38 +854,38 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
         T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * K * L * J, task, tasks)
     for item in range(first, last):
-        i = item // (K * L * J) * tile.lines
+        i = item // (K * L * J) * (tile.lines // 2)
         k = item // (L * J) % K
         l = item // J % L
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((plane, s, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -687,16 +896,23 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
                 hz[plane, k, l, j] = result
 
 
-@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain,
+@choice(hz_from_gy_hgz_x_z_over_j_side_by_side, hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t,
+    hz_from_gy_hgz_x_z_plain,
     merges={"I": (0, 0, 0, 0, 0), "K": (1, 1, 1, None, 1), "S": (None, 2, None, 1, None), "L": (2, 3, 2, None, 2), "T": (None, 4, None, 2, None), "J": (3, 5, 3, 3, 3)})
 def hz_from_gy_hgz_x_z(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Real4, I: int, K: int, S: int, L: int, T: int,
         J: int, add: int, tile: Tile) -> Task[...]:
     """hz[i,k,l,j] += sum[s,t] 2*hgz[i,k,l,j]*x[i,s,t,j]*gy[i,k,s,l,t,j]/z[i,k,l,j]**3
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i k l
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return hz_from_gy_hgz_x_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return hz_from_gy_hgz_x_z_over_j
     if tile.lanes.width <= T:
@@ -847,10 +1063,10 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share i k s l t',
-        'gx_from_gy_z: lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
-        'gz_from_gy_x_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
+        'gx_from_gy_z: lanes over j, vectors side by side, or lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
+        'gz_from_gy_x_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
         'ty_from_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share i k s l t',
-        'hx_from_gy_hgz_z: lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
-        'hz_from_gy_hgz_x_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
+        'hx_from_gy_hgz_z: lanes over j, vectors side by side, or lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
+        'hz_from_gy_hgz_x_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
     ),
 )

@@ -129,29 +129,67 @@ def gx_from_gy_z_plain(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, J
 
 
 @task
+def gx_from_gy_z_over_j_side_by_side(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, J: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes / z_lanes
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gx.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = total + gy_lanes / z_lanes
+                    lanes.write_where(gx.line((i, j), (0, 1)), total, active)
+
+
+@task
 def gx_from_gy_z_over_j(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes / z_lanes
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -163,51 +201,57 @@ def gx_from_gy_z_over_t(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, 
         tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * tile.lines
+        i = item // J * (tile.lines // 2)
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             z_lanes = lanes.read(z.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = total[0, u] + gy_lanes / z_lanes
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes / z_lanes, total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
                 gx[plane, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_t, gx_from_gy_z_plain,
+@choice(gx_from_gy_z_over_j_side_by_side, gx_from_gy_z_over_j, gx_from_gy_z_over_t, gx_from_gy_z_plain,
     merges={"S": (None, 0, 0), "I": (0, 1, 1), "T": (None, 2, 2), "J": (1, 3, 3)})
 def gx_from_gy_z(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gx[i,j] += sum[s,t] gy[s,i,t,j]/z[s,i,t,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gx_from_gy_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gx_from_gy_z_over_j
     if tile.lanes.width <= T:
@@ -418,30 +462,76 @@ def hx_from_gy_hgz_z_plain(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, I
 
 
 @task
+def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, I: int, T: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            hgz_lanes = lanes.read(hgz.line((s, i, t, j), (0, 0, 0, 1)))
+                            z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    if add != 0:
+                        result = result + lanes.read_where(hx.line((i, j), (0, 1)), active)
+                    lanes.write_where(hx.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            hgz_lanes = lanes.read_where(hgz.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            z_lanes = lanes.read_where(z.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = total + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                    total = -total
+                    if add != 0:
+                        total = total + lanes.read_where(hx.line((i, j), (0, 1)), active)
+                    lanes.write_where(hx.line((i, j), (0, 1)), total, active)
+
+
+@task
 def hx_from_gy_hgz_z_over_j(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, I: int, T: int, J: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         hgz_lanes = lanes.read_where(hgz.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -456,22 +546,22 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * tile.lines
+        i = item // J * (tile.lines // 2)
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             hgz_lanes = lanes.read(hgz.line((s, plane, t, j), (0, 0, 1, 0)))
@@ -479,15 +569,15 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
                             total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             hgz_lanes = lanes.read_where(hgz.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -497,16 +587,23 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
                 hx[plane, j] = result
 
 
-@choice(hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t, hx_from_gy_hgz_z_plain,
+@choice(hx_from_gy_hgz_z_over_j_side_by_side, hx_from_gy_hgz_z_over_j, hx_from_gy_hgz_z_over_t,
+    hx_from_gy_hgz_z_plain,
     merges={"S": (None, 0, 0, 0), "I": (0, 1, 1, 1), "T": (None, 2, 2, 2), "J": (1, 3, 3, 3)})
 def hx_from_gy_hgz_z(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, I: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """hx[i,j] += sum[s,t] -gy[s,i,t,j]*hgz[s,i,t,j]/z[s,i,t,j]**2
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return hx_from_gy_hgz_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return hx_from_gy_hgz_z_over_j
     if tile.lanes.width <= T:
@@ -839,10 +936,10 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
-        'gx_from_gy_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'gx_from_gy_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
         'gz_from_gy_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
         'ty_from_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
-        'hx_from_gy_hgz_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'hx_from_gy_hgz_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
         'hz_from_gy_hgx_hgz_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
         'tgz_from_gy_tgy_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
     ),

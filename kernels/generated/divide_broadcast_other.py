@@ -136,29 +136,75 @@ def gz_from_gy_x_z_plain(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: in
 
 
 @task
+def gz_from_gy_x_z_over_j_side_by_side(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (z_lanes * z_lanes)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gz.line((i, j), (0, 1)), active)
+                    lanes.write_where(gz.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, x_lanes, total)
+                    z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / (z_lanes * z_lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gz.line((i, j), (0, 1)), active)
+                    lanes.write_where(gz.line((i, j), (0, 1)), total, active)
+
+
+@task
 def gz_from_gy_x_z_over_j(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -174,36 +220,36 @@ def gz_from_gy_x_z_over_t(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * tile.lines
+        i = item // J * (tile.lines // 2)
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -214,16 +260,22 @@ def gz_from_gy_x_z_over_t(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: i
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
+@choice(gz_from_gy_x_z_over_j_side_by_side, gz_from_gy_x_z_over_j, gz_from_gy_x_z_over_t, gz_from_gy_x_z_plain,
     merges={"S": (None, 0, 0, None), "I": (0, 1, 1, 0), "T": (None, 2, 2, None), "J": (1, 3, 3, 1)})
 def gz_from_gy_x_z(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] -gy[s,i,t,j]*x[s,i,t,j]/z[i,j]**2
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gz_from_gy_x_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gz_from_gy_x_z_over_j
     if tile.lanes.width <= T:
@@ -434,29 +486,77 @@ def hz_from_gy_hgz_x_z_plain(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Real
 
 
 @task
+def hz_from_gy_hgz_x_z_over_j_side_by_side(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Real2, S: int, I: int,
+        T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    hgz_lanes = lanes.read_where(hgz.line((i, j), (0, 1)), active)
+                    z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * result / (z_lanes * z_lanes * z_lanes), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hz.line((i, j), (0, 1)), active)
+                    lanes.write_where(hz.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, x_lanes, total)
+                    hgz_lanes = lanes.read_where(hgz.line((i, j), (0, 1)), active)
+                    z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * total / (z_lanes * z_lanes * z_lanes), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hz.line((i, j), (0, 1)), active)
+                    lanes.write_where(hz.line((i, j), (0, 1)), total, active)
+
+
+@task
 def hz_from_gy_hgz_x_z_over_j(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -473,36 +573,36 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * tile.lines
+        i = item // J * (tile.lines // 2)
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -513,16 +613,23 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Rea
                 hz[plane, j] = result
 
 
-@choice(hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t, hz_from_gy_hgz_x_z_plain,
+@choice(hz_from_gy_hgz_x_z_over_j_side_by_side, hz_from_gy_hgz_x_z_over_j, hz_from_gy_hgz_x_z_over_t,
+    hz_from_gy_hgz_x_z_plain,
     merges={"S": (None, 0, None, 0, None), "I": (0, 1, 0, 1, 0), "T": (None, 2, None, 2, None), "J": (1, 3, 1, 3, 1)})
 def hz_from_gy_hgz_x_z(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Real2, S: int, I: int, T: int, J: int,
         add: int, tile: Tile) -> Task[...]:
     """hz[i,j] += sum[s,t] 2*hgz[i,j]*gy[s,i,t,j]*x[s,i,t,j]/z[i,j]**3
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return hz_from_gy_hgz_x_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return hz_from_gy_hgz_x_z_over_j
     if tile.lanes.width <= T:
@@ -666,9 +773,9 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
-        'gz_from_gy_x_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'gz_from_gy_x_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
         'ty_from_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
         'hx_from_gy_hgz_z: lanes over j, or lanes over t; else gather, tasks share s i t',
-        'hz_from_gy_hgz_x_z: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'hz_from_gy_hgz_x_z: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
     ),
 )

@@ -16,6 +16,7 @@ from kernels.runtime import (
     Tensor,
     Tile,
     bounded,
+    ceil_div,
     choice,
     require_abi,
     share,
@@ -89,6 +90,42 @@ def gw_from_gy_t_plain(gw: Real2, gy: Real2, t: Integer1, N: int, J: int, W0: in
                 gw[w0, j] += gy[n, j]
 
 
+@task
+def gw_from_gy_t_rows_over_j(gw: Real2, gy: Real2, t: Integer1, N: int, J: int, W0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Scatter, lanes over j."""
+    lanes = tile.lanes
+    blocks = ceil_div(J, tile.lines * lanes.width)
+    first, last = share(blocks, task, tasks)
+    for item in range(first, last):
+        start = item * (tile.lines * lanes.width)
+        if start + tile.lines * lanes.width <= J:
+            active = lanes.where(True)
+            for w0 in range(W0):
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    lanes.write_where(gw.line((w0, j), (0, 1)), lanes.zero(), active)
+            for n in range(N):
+                w0 = t[n]
+                if 0 <= w0 < W0:
+                    for u in range(tile.lines):
+                        j = start + u * lanes.width
+                        gy_lanes = lanes.read_where(gy.line((n, j), (0, 1)), active)
+                        lanes.write_where(gw.line((w0, j), (0, 1)), lanes.read_where(gw.line((w0, j), (0, 1)),
+                            active) + gy_lanes, active)
+        else:
+            for j in range(start, J, lanes.width):
+                active = lanes.first(J - j)
+                for w0 in range(W0):
+                    lanes.write_where(gw.line((w0, j), (0, 1)), lanes.zero(), active)
+                for n in range(N):
+                    w0 = t[n]
+                    if 0 <= w0 < W0:
+                        gy_lanes = lanes.read_where(gy.line((n, j), (0, 1)), active)
+                        lanes.write_where(gw.line((w0, j), (0, 1)), lanes.read_where(gw.line((w0, j), (0, 1)),
+                            active) + gy_lanes, active)
+
+
 def gw_from_gy_t_by_t_table(tile: Tile, N: int, J: int, W0: int) -> int:
     """Integers of one task: where each value of t adds."""
     return 1 * W0
@@ -139,13 +176,16 @@ def gw_from_gy_t_by_t(gw: Real2, gy: Real2, t: Integer1, N: int, J: int, W0: int
                 to[at] += gy[n, j]
 
 
-@choice(gw_from_gy_t_by_t, gw_from_gy_t_plain)
+@choice(gw_from_gy_t_rows_over_j, gw_from_gy_t_by_t, gw_from_gy_t_plain)
 def gw_from_gy_t(gw: Real2, gy: Real2, t: Integer1, N: int, J: int, W0: int, tile: Tile) -> Task[...]:
     """gw[w0,j] += sum[n] gy[n,j]   { t[n] = w0 }
 
-    scatter by a table over t
+    scatter, lanes over j
+    or scatter by a table over t
     else scatter, tasks share j; 1 guard
     """
+    if tile.lanes.width <= J and gw.stride(1) == 1 and gy.stride(1) == 1:
+        return gw_from_gy_t_rows_over_j
     if min(65536, bounded(J, N)) >= W0:
         return gw_from_gy_t_by_t
     return gw_from_gy_t_plain
@@ -243,6 +283,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_t: lanes over j; else gather, tasks share n; 1 guard',
-        'gw_from_gy_t: scatter by a table over t; else scatter, tasks share j; 1 guard',
+        'gw_from_gy_t: scatter, lanes over j, or scatter by a table over t; else scatter, tasks share j; 1 guard',
     ),
 )

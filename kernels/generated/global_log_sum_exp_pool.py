@@ -86,6 +86,39 @@ def y_logsumexp_max_from_x_over_q(y_logsumexp_max: Real2, x: Real3, N: int, C: i
 
 
 @task
+def y_logsumexp_max_from_x_over_c_side_by_side(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int,
+        sharp: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        best[0, u] = maximum(best[0, u], lanes.fill(sharp) * x_lanes)
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    lanes.write_where(y_logsumexp_max.line((n, c), (0, 1)), best[0, u], active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        best = maximum(best, lanes.fill(sharp) * x_lanes)
+                    lanes.write_where(y_logsumexp_max.line((n, c), (0, 1)), best, active)
+
+
+@task
 def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
@@ -112,18 +145,24 @@ def y_logsumexp_max_from_x_over_c(y_logsumexp_max: Real2, x: Real3, N: int, C: i
                     lanes.write_where(y_logsumexp_max.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_logsumexp_max_from_x_over_q, y_logsumexp_max_from_x_over_c, y_logsumexp_max_from_x_plain,
-    merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_logsumexp_max_from_x_over_q, y_logsumexp_max_from_x_over_c_side_by_side, y_logsumexp_max_from_x_over_c,
+    y_logsumexp_max_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
 def y_logsumexp_max_from_x(y_logsumexp_max: Real2, x: Real3, N: int, C: int, Q: int, sharp: float,
         tile: Tile) -> Task[...]:
     """y_logsumexp_max[n,c] += max[q] sharp*x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_logsumexp_max_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_logsumexp_max_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_logsumexp_max_from_x_over_c
     return y_logsumexp_max_from_x_plain
@@ -185,46 +224,89 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_q(y_logsumexp_sum: Real2, x: Rea
 
 
 @task
+def y_logsumexp_sum_from_x_y_logsumexp_max_over_c_side_by_side(y_logsumexp_sum: Real2, x: Real3,
+        y_logsumexp_max: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c), (0, 1)))
+                        total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(y_logsumexp_sum.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, c), (0, 1)), active)
+                        total = total + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
+                    lanes.write_where(y_logsumexp_sum.line((n, c), (0, 1)), total, active)
+
+
+@task
 def y_logsumexp_sum_from_x_y_logsumexp_max_over_c(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int,
         C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((plane, c), (0, 1)), active)
                     total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(y_logsumexp_sum.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_q, y_logsumexp_sum_from_x_y_logsumexp_max_over_c,
-    y_logsumexp_sum_from_x_y_logsumexp_max_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(y_logsumexp_sum_from_x_y_logsumexp_max_over_q, y_logsumexp_sum_from_x_y_logsumexp_max_over_c_side_by_side,
+    y_logsumexp_sum_from_x_y_logsumexp_max_over_c, y_logsumexp_sum_from_x_y_logsumexp_max_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_logsumexp_sum_from_x_y_logsumexp_max(y_logsumexp_sum: Real2, x: Real3, y_logsumexp_max: Real2, N: int, C: int,
         Q: int, sharp: float, tile: Tile) -> Task[...]:
     """y_logsumexp_sum[n,c] += sum[q] exp(sharp*x[n,c,q] - finite(y_logsumexp_max[n,c]))
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_logsumexp_sum_from_x_y_logsumexp_max_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_logsumexp_sum_from_x_y_logsumexp_max_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_logsumexp_sum_from_x_y_logsumexp_max_over_c
     return y_logsumexp_sum_from_x_y_logsumexp_max_plain
@@ -488,35 +570,35 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_q(ty_logsumexp: Real2, tx: Real3, x:
         C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -525,29 +607,69 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_q(ty_logsumexp: Real2, tx: Real3, x:
 
 
 @task
+def ty_logsumexp_from_tx_x_y_logsumexp_over_c_side_by_side(ty_logsumexp: Real2, tx: Real3, x: Real3,
+        y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
+                        total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = lanes.fill(sharp) * result
+                    lanes.write_where(ty_logsumexp.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c), (0, 1)), active)
+                        total = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
+                    total = lanes.fill(sharp) * total
+                    lanes.write_where(ty_logsumexp.line((n, c), (0, 1)), total, active)
+
+
+@task
 def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int,
         C: int, Q: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, c), (0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -555,18 +677,25 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_c(ty_logsumexp: Real2, tx: Real3, x:
                     lanes.write_where(ty_logsumexp.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_q, ty_logsumexp_from_tx_x_y_logsumexp_over_c,
-    ty_logsumexp_from_tx_x_y_logsumexp_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+@choice(ty_logsumexp_from_tx_x_y_logsumexp_over_q, ty_logsumexp_from_tx_x_y_logsumexp_over_c_side_by_side,
+    ty_logsumexp_from_tx_x_y_logsumexp_over_c, ty_logsumexp_from_tx_x_y_logsumexp_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_logsumexp_from_tx_x_y_logsumexp(ty_logsumexp: Real2, tx: Real3, x: Real3, y_logsumexp: Real2, N: int, C: int,
         Q: int, sharp: float, tile: Tile) -> Task[...]:
     """ty_logsumexp[n,c] += sum[q] sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return ty_logsumexp_from_tx_x_y_logsumexp_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return ty_logsumexp_from_tx_x_y_logsumexp_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return ty_logsumexp_from_tx_x_y_logsumexp_over_c
     return ty_logsumexp_from_tx_x_y_logsumexp_plain
@@ -596,35 +725,35 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q(hy_logsumexp: Real2,
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - lanes.fill(y_logsumexp[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -633,30 +762,73 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q(hy_logsumexp: Real2,
 
 
 @task
+def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c_side_by_side(hy_logsumexp: Real2, gy_logsumexp: Real2,
+        hgx: Real3, x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
+                        total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
+                    result = -(lanes.fill(sharp) * gy_logsumexp_lanes * result)
+                    lanes.write_where(hy_logsumexp.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, c), (0, 1)), active)
+                        total = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total)
+                    gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
+                    total = -(lanes.fill(sharp) * gy_logsumexp_lanes * total)
+                    lanes.write_where(hy_logsumexp.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3,
         x: Real3, y_logsumexp: Real2, N: int, C: int, Q: int, sharp: float, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((plane, c), (0, 1)), active)
                     total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -666,6 +838,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c(hy_logsumexp: Real2,
 
 
 @choice(hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q,
+    hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c_side_by_side,
     hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c, hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain,
     merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_logsumexp: Real2, hgx: Real3, x: Real3,
@@ -673,11 +846,17 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp(hy_logsumexp: Real2, gy_log
     """hy_logsumexp[n,c] += sum[q] -sharp*exp(sharp*x[n,c,q] - y_logsumexp[n,c])*gy_logsumexp[n,c]*hgx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c
     return hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_plain
@@ -1133,13 +1312,13 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_logsumexp_max_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'y_logsumexp_max_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'y_logsumexp_sum_from_x_y_logsumexp_max: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: lanes over c, or lanes over n; else gather, tasks share n',
         'y_from_y_logsumexp: lanes over c, or lanes over n; else gather, tasks share n',
         'gx_from_gy_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
-        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'ty_logsumexp_from_tx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hx_from_gy_logsumexp_hgx_hy_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
         'tgx_from_gy_logsumexp_tgy_logsumexp_tx_ty_logsumexp_x_y_logsumexp: lanes over q, or lanes over c; else gather, tasks share n c',
     ),

@@ -87,6 +87,40 @@ def t_from_x_over_q(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 
 
 @task
+def t_from_x_over_c_side_by_side(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(t.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(x_lanes, x_lanes, total)
+                    lanes.write_where(t.line((n, c), (0, 1)), total, active)
+
+
+@task
 def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -113,16 +147,23 @@ def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(t.line((plane, c), (0, 1)), result, active)
 
 
-@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
+@choice(t_from_x_over_q, t_from_x_over_c_side_by_side, t_from_x_over_c, t_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """t[n,c] += sum[q] x[n,c,q]**2
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return t_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return t_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return t_from_x_over_c
     return t_from_x_plain
@@ -369,35 +410,35 @@ def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -406,28 +447,66 @@ def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
 
 
 @task
+def tt_from_tx_x_over_c_side_by_side(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = lanes.fill(real(2)) * result
+                    lanes.write_where(tt.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, x_lanes, total)
+                    total = lanes.fill(real(2)) * total
+                    lanes.write_where(tt.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -435,16 +514,23 @@ def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
                     lanes.write_where(tt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c_side_by_side, tt_from_tx_x_over_c, tt_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tt[n,c] += sum[q] 2*tx[n,c,q]*x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return tt_from_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tt_from_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return tt_from_tx_x_over_c
     return tt_from_tx_x_plain
@@ -743,11 +829,11 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        't_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_from_t: lanes over c, or lanes over n; else gather, tasks share n',
         'gt_from_gy_t: lanes over c, or lanes over n; else gather, tasks share n',
         'gx_from_gt_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tt_from_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tt_from_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'ht_from_gy_hgt_t: gather, tasks share n',
         'hx_from_gt_hgx_ht_x: lanes over q, or lanes over c; else gather, tasks share n c',
         'tgt_from_gy_t_tgy_tt: gather, tasks share n',

@@ -84,6 +84,39 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 
 
 @task
+def y_from_x_over_c_side_by_side(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        best[0, u] = maximum(best[0, u], absolute(x_lanes))
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    lanes.write_where(y.line((n, c), (0, 1)), best[0, u], active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        best = maximum(best, absolute(x_lanes))
+                    lanes.write_where(y.line((n, c), (0, 1)), best, active)
+
+
+@task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -109,16 +142,23 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_from_x_over_q, y_from_x_over_c_side_by_side, y_from_x_over_c, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += max[q] Abs(x[n,c,q])
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_from_x_over_c
     return y_from_x_plain
@@ -240,25 +280,25 @@ def gx_from_gy_x_y_at_over_c(gx: Real3, gy: Real2, x: Real3, y_at: Integer2, N: 
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * Q, task, tasks)
     for item in range(first, last):
-        n = item // Q * tile.lines
+        n = item // Q * (tile.lines // 2)
         q = item % Q
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(y_at.line((plane, c), (0, 1)), active), lanes.integers(q))
                 gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), chosen)
                 x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), chosen)
                 total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -409,7 +449,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'y_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_at_from_x: lanes over c; else gather, tasks share n c',
         'gx_from_gy_x_y_at: lanes over q, or lanes over c; else scatter, tasks share n c; 1 guard',
         'ty_from_tx_x_y_at: gather, tasks share n; 1 guard',

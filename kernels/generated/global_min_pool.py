@@ -82,6 +82,39 @@ def y_from_x_over_q(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 
 
 @task
+def y_from_x_over_c_side_by_side(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(highest())
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        best[0, u] = minimum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    lanes.write_where(y.line((n, c), (0, 1)), best[0, u], active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    best = lanes.fill(highest())
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        best = minimum(best, x_lanes)
+                    lanes.write_where(y.line((n, c), (0, 1)), best, active)
+
+
+@task
 def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -107,16 +140,23 @@ def y_from_x_over_c(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(y.line((plane, c), (0, 1)), best[0, u], active)
 
 
-@choice(y_from_x_over_q, y_from_x_over_c, y_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
+@choice(y_from_x_over_q, y_from_x_over_c_side_by_side, y_from_x_over_c, y_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def y_from_x(y: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += min[q] x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_from_x_over_c
     return y_from_x_plain
@@ -295,7 +335,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'y_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_at_from_x: lanes over c; else gather, tasks share n c',
         'gx_from_gy_y_at: that of kernels.generated.global_max_pool',
         'ty_from_tx_y_at: that of kernels.generated.global_max_pool',

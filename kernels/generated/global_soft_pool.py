@@ -95,45 +95,87 @@ def l_sum_from_l_max_x_over_q(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: i
 
 
 @task
+def l_sum_from_l_max_x_over_c_side_by_side(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_max_lanes = lanes.read(l_max.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(l_sum.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_max_lanes = lanes.read_where(l_max.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = total + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
+                    lanes.write_where(l_sum.line((n, c), (0, 1)), total, active)
+
+
+@task
 def l_sum_from_l_max_x_over_c(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_max_lanes = lanes.read_where(l_max.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(l_sum.line((plane, c), (0, 1)), result, active)
 
 
-@choice(l_sum_from_l_max_x_over_q, l_sum_from_l_max_x_over_c, l_sum_from_l_max_x_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(l_sum_from_l_max_x_over_q, l_sum_from_l_max_x_over_c_side_by_side, l_sum_from_l_max_x_over_c,
+    l_sum_from_l_max_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def l_sum_from_l_max_x(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """l_sum[n,c] += sum[q] exp(-finite(l_max[n,c]) + x[n,c,q])
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return l_sum_from_l_max_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return l_sum_from_l_max_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return l_sum_from_l_max_x_over_c
     return l_sum_from_l_max_x_plain
@@ -194,44 +236,87 @@ def y_from_l_x_over_q(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile
 
 
 @task
+def y_from_l_x_over_c_side_by_side(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(y.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(x_lanes, exp(x_lanes - l_lanes), total)
+                    lanes.write_where(y.line((n, c), (0, 1)), total, active)
+
+
+@task
 def y_from_l_x_over_c(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_from_l_x_over_q, y_from_l_x_over_c, y_from_l_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(y_from_l_x_over_q, y_from_l_x_over_c_side_by_side, y_from_l_x_over_c, y_from_l_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_l_x(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_from_l_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_from_l_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_from_l_x_over_c
     return y_from_l_x_plain
@@ -299,28 +384,72 @@ def gl_from_gy_l_x_over_q(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: i
 
 
 @task
+def gl_from_gy_l_x_over_c_side_by_side(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    result = -(gy_lanes * result)
+                    if add != 0:
+                        result = result + lanes.read_where(gl.line((n, c), (0, 1)), active)
+                    lanes.write_where(gl.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(x_lanes, exp(x_lanes - l_lanes), total)
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    total = -(gy_lanes * total)
+                    if add != 0:
+                        total = total + lanes.read_where(gl.line((n, c), (0, 1)), active)
+                    lanes.write_where(gl.line((n, c), (0, 1)), total, active)
+
+
+@task
 def gl_from_gy_l_x_over_c(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -331,18 +460,24 @@ def gl_from_gy_l_x_over_c(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: i
                     lanes.write_where(gl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gl_from_gy_l_x_over_q, gl_from_gy_l_x_over_c, gl_from_gy_l_x_plain,
+@choice(gl_from_gy_l_x_over_q, gl_from_gy_l_x_over_c_side_by_side, gl_from_gy_l_x_over_c, gl_from_gy_l_x_plain,
     merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gl_from_gy_l_x(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """gl[n,c] += sum[q] -exp(-l[n,c] + x[n,c,q])*gy[n,c]*x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return gl_from_gy_l_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return gl_from_gy_l_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return gl_from_gy_l_x_over_c
     return gl_from_gy_l_x_plain
@@ -458,35 +593,35 @@ def tl_from_l_tx_x_over_q(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -494,46 +629,90 @@ def tl_from_l_tx_x_over_q(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
 
 
 @task
+def tl_from_l_tx_x_over_c_side_by_side(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(tl.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, exp(x_lanes - l_lanes), total)
+                    lanes.write_where(tl.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tl_from_l_tx_x_over_c(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(tl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tl_from_l_tx_x_over_q, tl_from_l_tx_x_over_c, tl_from_l_tx_x_plain,
+@choice(tl_from_l_tx_x_over_q, tl_from_l_tx_x_over_c_side_by_side, tl_from_l_tx_x_over_c, tl_from_l_tx_x_plain,
     merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tl_from_l_tx_x(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tl[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return tl_from_l_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tl_from_l_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return tl_from_l_tx_x_over_c
     return tl_from_l_tx_x_plain
@@ -565,21 +744,21 @@ def ty_from_l_tx_x_over_q(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
@@ -587,15 +766,15 @@ def ty_from_l_tx_x_over_q(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
                         total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         v0 = exp(x_lanes - lanes.fill(l[n, plane]))
                         total[0, u] = select(active, fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -605,30 +784,74 @@ def ty_from_l_tx_x_over_q(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
 
 
 @task
+def ty_from_l_tx_x_over_c_side_by_side(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        v0 = exp(x_lanes - l_lanes)
+                        total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty.line((n, c), (0, 1)), active)
+                    lanes.write_where(ty.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        v0 = exp(x_lanes - l_lanes)
+                        total = fma(tx_lanes, (v0 * x_lanes) + v0, total)
+                    if add != 0:
+                        total = total + lanes.read_where(ty.line((n, c), (0, 1)), active)
+                    lanes.write_where(ty.line((n, c), (0, 1)), total, active)
+
+
+@task
 def ty_from_l_tx_x_over_c(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     v0 = exp(x_lanes - l_lanes)
                     total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -637,18 +860,24 @@ def ty_from_l_tx_x_over_c(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
                     lanes.write_where(ty.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ty_from_l_tx_x_over_q, ty_from_l_tx_x_over_c, ty_from_l_tx_x_plain,
+@choice(ty_from_l_tx_x_over_q, ty_from_l_tx_x_over_c_side_by_side, ty_from_l_tx_x_over_c, ty_from_l_tx_x_plain,
     merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_l_tx_x(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ty[n,c] += sum[q] (exp(-l[n,c] + x[n,c,q])*x[n,c,q] + exp(-l[n,c] + x[n,c,q]))*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return ty_from_l_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return ty_from_l_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return ty_from_l_tx_x_over_c
     return ty_from_l_tx_x_plain
@@ -676,35 +905,35 @@ def hgy_from_hgx_l_x_over_q(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, 
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -712,46 +941,90 @@ def hgy_from_hgx_l_x_over_q(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, 
 
 
 @task
+def hgy_from_hgx_l_x_over_c_side_by_side(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(hgy.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), total)
+                    lanes.write_where(hgy.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hgy_from_hgx_l_x_over_c(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(hgy.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hgy_from_hgx_l_x_over_q, hgy_from_hgx_l_x_over_c, hgy_from_hgx_l_x_plain,
-    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+@choice(hgy_from_hgx_l_x_over_q, hgy_from_hgx_l_x_over_c_side_by_side, hgy_from_hgx_l_x_over_c,
+    hgy_from_hgx_l_x_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def hgy_from_hgx_l_x(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """hgy[n,c] += sum[q] (x[n,c,q] + 1)*exp(-l[n,c] + x[n,c,q])*hgx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return hgy_from_hgx_l_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return hgy_from_hgx_l_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return hgy_from_hgx_l_x_over_c
     return hgy_from_hgx_l_x_plain
@@ -780,35 +1053,35 @@ def hl_from_gl_gy_hgx_l_x_over_q(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
         Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes * ((-(lanes.fill(gy[n, plane]) * (x_lanes + lanes.fill(one())))) - lanes.fill(gl[n, plane])), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes * ((-(lanes.fill(gy[n, plane]) * (x_lanes + lanes.fill(one())))) - lanes.fill(gl[n, plane])), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -816,23 +1089,65 @@ def hl_from_gl_gy_hgx_l_x_over_q(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
 
 
 @task
+def hl_from_gl_gy_hgx_l_x_over_c_side_by_side(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l: Real2, x: Real3,
+        N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gl_lanes = lanes.read(gl.line((n, c), (0, 1)))
+                        gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                        hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(hl.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        gl_lanes = lanes.read_where(gl.line((n, c), (0, 1)), active)
+                        gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), total)
+                    lanes.write_where(hl.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hl_from_gl_gy_hgx_l_x_over_c(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int,
         Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     gl_lanes = lanes.read_where(gl.line((plane, c), (0, 1)), active)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
@@ -840,25 +1155,31 @@ def hl_from_gl_gy_hgx_l_x_over_c(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(hl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hl_from_gl_gy_hgx_l_x_over_q, hl_from_gl_gy_hgx_l_x_over_c, hl_from_gl_gy_hgx_l_x_plain,
-    merges={"N": (0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1)})
+@choice(hl_from_gl_gy_hgx_l_x_over_q, hl_from_gl_gy_hgx_l_x_over_c_side_by_side, hl_from_gl_gy_hgx_l_x_over_c,
+    hl_from_gl_gy_hgx_l_x_plain, merges={"N": (0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1)})
 def hl_from_gl_gy_hgx_l_x(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """hl[n,c] += sum[q] (-(x[n,c,q] + 1)*gy[n,c] - gl[n,c])*exp(-l[n,c] + x[n,c,q])*hgx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return hl_from_gl_gy_hgx_l_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return hl_from_gl_gy_hgx_l_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return hl_from_gl_gy_hgx_l_x_over_c
     return hl_from_gl_gy_hgx_l_x_plain
@@ -926,28 +1247,74 @@ def hl_from_gy_hgl_l_x_over_q(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Rea
 
 
 @task
+def hl_from_gy_hgl_l_x_over_c_side_by_side(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Real3, N: int, C: int,
+        Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    hgl_lanes = lanes.read_where(hgl.line((n, c), (0, 1)), active)
+                    result = gy_lanes * hgl_lanes * result
+                    if add != 0:
+                        result = result + lanes.read_where(hl.line((n, c), (0, 1)), active)
+                    lanes.write_where(hl.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(x_lanes, exp(x_lanes - l_lanes), total)
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    hgl_lanes = lanes.read_where(hgl.line((n, c), (0, 1)), active)
+                    total = gy_lanes * hgl_lanes * total
+                    if add != 0:
+                        total = total + lanes.read_where(hl.line((n, c), (0, 1)), active)
+                    lanes.write_where(hl.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hl_from_gy_hgl_l_x_over_c(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Real3, N: int, C: int, Q: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -959,18 +1326,24 @@ def hl_from_gy_hgl_l_x_over_c(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Rea
                     lanes.write_where(hl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hl_from_gy_hgl_l_x_over_q, hl_from_gy_hgl_l_x_over_c, hl_from_gy_hgl_l_x_plain,
-    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+@choice(hl_from_gy_hgl_l_x_over_q, hl_from_gy_hgl_l_x_over_c_side_by_side, hl_from_gy_hgl_l_x_over_c,
+    hl_from_gy_hgl_l_x_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def hl_from_gy_hgl_l_x(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """hl[n,c] += sum[q] exp(-l[n,c] + x[n,c,q])*gy[n,c]*hgl[n,c]*x[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return hl_from_gy_hgl_l_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return hl_from_gy_hgl_l_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return hl_from_gy_hgl_l_x_over_c
     return hl_from_gy_hgl_l_x_plain
@@ -1108,21 +1481,21 @@ def tgl_from_gy_l_tx_x_over_q(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
@@ -1130,15 +1503,15 @@ def tgl_from_gy_l_tx_x_over_q(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                         total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         v0 = lanes.fill(gy[n, plane]) * exp(x_lanes - lanes.fill(l[n, plane]))
                         total[0, u] = select(active, fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1148,23 +1521,69 @@ def tgl_from_gy_l_tx_x_over_q(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
 
 
 @task
+def tgl_from_gy_l_tx_x_over_c_side_by_side(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int,
+        Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                        l_lanes = lanes.read(l.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        v0 = gy_lanes * exp(x_lanes - l_lanes)
+                        total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(tgl.line((n, c), (0, 1)), active)
+                    lanes.write_where(tgl.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                        l_lanes = lanes.read_where(l.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        v0 = gy_lanes * exp(x_lanes - l_lanes)
+                        total = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total)
+                    if add != 0:
+                        total = total + lanes.read_where(tgl.line((n, c), (0, 1)), active)
+                    lanes.write_where(tgl.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
@@ -1172,7 +1591,7 @@ def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     v0 = gy_lanes * exp(x_lanes - l_lanes)
                     total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1181,18 +1600,24 @@ def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                     lanes.write_where(tgl.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tgl_from_gy_l_tx_x_over_q, tgl_from_gy_l_tx_x_over_c, tgl_from_gy_l_tx_x_plain,
-    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+@choice(tgl_from_gy_l_tx_x_over_q, tgl_from_gy_l_tx_x_over_c_side_by_side, tgl_from_gy_l_tx_x_over_c,
+    tgl_from_gy_l_tx_x_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgl_from_gy_l_tx_x(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """tgl[n,c] += sum[q] (-exp(-l[n,c] + x[n,c,q])*gy[n,c]*x[n,c,q] - exp(-l[n,c] + x[n,c,q])*gy[n,c])*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return tgl_from_gy_l_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tgl_from_gy_l_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return tgl_from_gy_l_tx_x_over_c
     return tgl_from_gy_l_tx_x_plain
@@ -1568,18 +1993,18 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x: that of kernels.generated.global_max_pool',
-        'l_sum_from_l_max_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'l_sum_from_l_max_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_logsumexp_from_y_logsumexp_max_y_logsumexp_sum: that of kernels.generated.global_log_sum_exp_pool',
-        'y_from_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'gl_from_gy_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'y_from_l_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'gl_from_gy_l_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gx_from_gl_gy_l_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tl_from_l_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'ty_from_l_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hgy_from_hgx_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hl_from_gl_gy_hgx_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'hl_from_gy_hgl_l_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tl_from_l_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'ty_from_l_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hgy_from_hgx_l_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hl_from_gl_gy_hgx_l_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hl_from_gy_hgl_l_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hx_from_gl_gy_hgl_hgx_hl_l_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tgl_from_gy_l_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tgl_from_gy_l_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'tgx_from_gl_gy_l_tgl_tgy_tl_tx_x: lanes over q, or lanes over c; else gather, tasks share n c',
     ),
 )

@@ -87,6 +87,40 @@ def t_from_x_over_q(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
 
 
 @task
+def t_from_x_over_c_side_by_side(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = total[0, u] + select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(t.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = total + select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+                    lanes.write_where(t.line((n, c), (0, 1)), total, active)
+
+
+@task
 def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -113,16 +147,23 @@ def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task
                     lanes.write_where(t.line((plane, c), (0, 1)), result, active)
 
 
-@choice(t_from_x_over_q, t_from_x_over_c, t_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
+@choice(t_from_x_over_q, t_from_x_over_c_side_by_side, t_from_x_over_c, t_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """t[n,c] += sum[q] relu(x[n,c,q])
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return t_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return t_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return t_from_x_over_c
     return t_from_x_plain
@@ -183,44 +224,87 @@ def y_from_t_x_over_q(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile
 
 
 @task
+def y_from_t_x_over_c_side_by_side(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(y.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total)
+                    lanes.write_where(y.line((n, c), (0, 1)), total, active)
+
+
+@task
 def y_from_t_x_over_c(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(y.line((plane, c), (0, 1)), result, active)
 
 
-@choice(y_from_t_x_over_q, y_from_t_x_over_c, y_from_t_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(y_from_t_x_over_q, y_from_t_x_over_c_side_by_side, y_from_t_x_over_c, y_from_t_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def y_from_t_x(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """y[n,c] += sum[q] chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*relu(x[n,c,q])
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return y_from_t_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return y_from_t_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return y_from_t_x_over_c
     return y_from_t_x_plain
@@ -288,28 +372,72 @@ def gt_from_gy_t_x_over_q(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: i
 
 
 @task
+def gt_from_gy_t_x_over_c_side_by_side(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    result = gy_lanes * result
+                    if add != 0:
+                        result = result + lanes.read_where(gt.line((n, c), (0, 1)), active)
+                    lanes.write_where(gt.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total)
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    total = gy_lanes * total
+                    if add != 0:
+                        total = total + lanes.read_where(gt.line((n, c), (0, 1)), active)
+                    lanes.write_where(gt.line((n, c), (0, 1)), total, active)
+
+
+@task
 def gt_from_gy_t_x_over_c(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -320,18 +448,24 @@ def gt_from_gy_t_x_over_c(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: i
                     lanes.write_where(gt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gt_from_gy_t_x_over_q, gt_from_gy_t_x_over_c, gt_from_gy_t_x_plain,
+@choice(gt_from_gy_t_x_over_q, gt_from_gy_t_x_over_c_side_by_side, gt_from_gy_t_x_over_c, gt_from_gy_t_x_plain,
     merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gt_from_gy_t_x(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """gt[n,c] += sum[q] chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q])*gy[n,c]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return gt_from_gy_t_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return gt_from_gy_t_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return gt_from_gy_t_x_over_c
     return gt_from_gy_t_x_plain
@@ -445,35 +579,35 @@ def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -481,44 +615,87 @@ def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
 
 
 @task
+def tt_from_tx_x_over_c_side_by_side(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(tt.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total)
+                    lanes.write_where(tt.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
                     lanes.write_where(tt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c, tt_from_tx_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c_side_by_side, tt_from_tx_x_over_c, tt_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: Tile) -> Task[...]:
     """tt[n,c] += sum[q] step(x[n,c,q])*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return tt_from_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tt_from_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return tt_from_tx_x_over_c
     return tt_from_tx_x_plain
@@ -548,35 +725,35 @@ def ty_from_t_tx_x_over_q(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (select(lanes.where(t[n, plane] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (select(lanes.where(t[n, plane] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -586,29 +763,71 @@ def ty_from_t_tx_x_over_q(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
 
 
 @task
+def ty_from_t_tx_x_over_c_side_by_side(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(ty.line((n, c), (0, 1)), active)
+                    lanes.write_where(ty.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(ty.line((n, c), (0, 1)), active)
+                    lanes.write_where(ty.line((n, c), (0, 1)), total, active)
+
+
+@task
 def ty_from_t_tx_x_over_c(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -617,18 +836,24 @@ def ty_from_t_tx_x_over_c(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
                     lanes.write_where(ty.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ty_from_t_tx_x_over_q, ty_from_t_tx_x_over_c, ty_from_t_tx_x_plain,
+@choice(ty_from_t_tx_x_over_q, ty_from_t_tx_x_over_c_side_by_side, ty_from_t_tx_x_over_c, ty_from_t_tx_x_plain,
     merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def ty_from_t_tx_x(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ty[n,c] += sum[q] (chosen(Ne(t[n,c], 0), relu(x[n,c,q])/t[n,c])*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), step(x[n,c,q])/t[n,c])*relu(x[n,c,q]))*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return ty_from_t_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return ty_from_t_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return ty_from_t_tx_x_over_c
     return ty_from_t_tx_x_plain
@@ -657,35 +882,35 @@ def ht_from_gy_hgx_t_x_over_q(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes, (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes, (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -694,29 +919,71 @@ def ht_from_gy_hgx_t_x_over_q(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
 
 
 @task
+def ht_from_gy_hgx_t_x_over_c_side_by_side(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Real3, N: int, C: int,
+        Q: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    result = gy_lanes * result
+                    lanes.write_where(ht.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total)
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    total = gy_lanes * total
+                    lanes.write_where(ht.line((n, c), (0, 1)), total, active)
+
+
+@task
 def ht_from_gy_hgx_t_x_over_c(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -725,18 +992,24 @@ def ht_from_gy_hgx_t_x_over_c(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
                     lanes.write_where(ht.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgx_t_x_over_q, ht_from_gy_hgx_t_x_over_c, ht_from_gy_hgx_t_x_plain,
-    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+@choice(ht_from_gy_hgx_t_x_over_q, ht_from_gy_hgx_t_x_over_c_side_by_side, ht_from_gy_hgx_t_x_over_c,
+    ht_from_gy_hgx_t_x_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgx_t_x(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Real3, N: int, C: int, Q: int,
         tile: Tile) -> Task[...]:
     """ht[n,c] += sum[q] (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q]) + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q]))*gy[n,c]*hgx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return ht_from_gy_hgx_t_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return ht_from_gy_hgx_t_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return ht_from_gy_hgx_t_x_over_c
     return ht_from_gy_hgx_t_x_plain
@@ -804,28 +1077,74 @@ def ht_from_gy_hgt_t_x_over_q(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Rea
 
 
 @task
+def ht_from_gy_hgt_t_x_over_c_side_by_side(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Real3, N: int, C: int,
+        Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
+                    result = gy_lanes * hgt_lanes * result
+                    if add != 0:
+                        result = result + lanes.read_where(ht.line((n, c), (0, 1)), active)
+                    lanes.write_where(ht.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total)
+                    gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                    hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
+                    total = gy_lanes * hgt_lanes * total
+                    if add != 0:
+                        total = total + lanes.read_where(ht.line((n, c), (0, 1)), active)
+                    lanes.write_where(ht.line((n, c), (0, 1)), total, active)
+
+
+@task
 def ht_from_gy_hgt_t_x_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Real3, N: int, C: int, Q: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -837,18 +1156,24 @@ def ht_from_gy_hgt_t_x_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Rea
                     lanes.write_where(ht.line((plane, c), (0, 1)), result, active)
 
 
-@choice(ht_from_gy_hgt_t_x_over_q, ht_from_gy_hgt_t_x_over_c, ht_from_gy_hgt_t_x_plain,
-    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+@choice(ht_from_gy_hgt_t_x_over_q, ht_from_gy_hgt_t_x_over_c_side_by_side, ht_from_gy_hgt_t_x_over_c,
+    ht_from_gy_hgt_t_x_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def ht_from_gy_hgt_t_x(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """ht[n,c] += sum[q] chosen(Ne(t[n,c], 0), 2*relu(x[n,c,q])/t[n,c]**3)*relu(x[n,c,q])*gy[n,c]*hgt[n,c]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return ht_from_gy_hgt_t_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return ht_from_gy_hgt_t_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return ht_from_gy_hgt_t_x_over_c
     return ht_from_gy_hgt_t_x_plain
@@ -972,35 +1297,35 @@ def tgt_from_gy_t_tx_x_over_q(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1010,30 +1335,74 @@ def tgt_from_gy_t_tx_x_over_q(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
 
 
 @task
+def tgt_from_gy_t_tx_x_over_c_side_by_side(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int,
+        Q: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                        t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(tgt.line((n, c), (0, 1)), active)
+                    lanes.write_where(tgt.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                        t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(tgt.line((n, c), (0, 1)), active)
+                    lanes.write_where(tgt.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tgt_from_gy_t_tx_x_over_c(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1042,18 +1411,24 @@ def tgt_from_gy_t_tx_x_over_c(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
                     lanes.write_where(tgt.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tgt_from_gy_t_tx_x_over_q, tgt_from_gy_t_tx_x_over_c, tgt_from_gy_t_tx_x_plain,
-    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+@choice(tgt_from_gy_t_tx_x_over_q, tgt_from_gy_t_tx_x_over_c_side_by_side, tgt_from_gy_t_tx_x_over_c,
+    tgt_from_gy_t_tx_x_plain, merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
 def tgt_from_gy_t_tx_x(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, add: int,
         tile: Tile) -> Task[...]:
     """tgt[n,c] += sum[q] (chosen(Ne(t[n,c], 0), -relu(x[n,c,q])/t[n,c]**2)*step(x[n,c,q])*gy[n,c] + chosen(Ne(t[n,c], 0), -step(x[n,c,q])/t[n,c]**2)*relu(x[n,c,q])*gy[n,c])*tx[n,c,q]
 
     lanes over q, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= Q:
         return tgt_from_gy_t_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tgt_from_gy_t_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
         return tgt_from_gy_t_tx_x_over_c
     return tgt_from_gy_t_tx_x_plain
@@ -1345,16 +1720,16 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_from_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'y_from_t_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'gt_from_gy_t_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        't_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'y_from_t_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'gt_from_gy_t_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gx_from_gt_gy_t_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tt_from_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'ty_from_t_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'ht_from_gy_hgx_t_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
-        'ht_from_gy_hgt_t_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tt_from_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'ty_from_t_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'ht_from_gy_hgx_t_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'ht_from_gy_hgt_t_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hx_from_gy_hgt_hgx_ht_t_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tgt_from_gy_t_tx_x: lanes over q, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tgt_from_gy_t_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'tgx_from_gy_t_tgt_tgy_tt_tx_x: lanes over q, or lanes over c; else gather, tasks share n c',
     ),
 )

@@ -97,6 +97,44 @@ def mean_from_x_over_r(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, ti
 
 
 @task
+def mean_from_x_over_g_side_by_side(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
+                    lanes.write_where(mean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I) * real(R)), total)
+                    lanes.write_where(mean.line((n, g), (0, 1)), total, active)
+
+
+@task
 def mean_from_x_over_g(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over g."""
@@ -126,17 +164,23 @@ def mean_from_x_over_g(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, ti
                     lanes.write_where(mean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(mean_from_x_over_r, mean_from_x_over_g, mean_from_x_plain,
+@choice(mean_from_x_over_r, mean_from_x_over_g_side_by_side, mean_from_x_over_g, mean_from_x_plain,
     merges={"N": (0, 0), "G": (1, 1), "I": (None, 2), "R": (None, 3)})
 def mean_from_x(mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """mean[n,g] += sum[i,r] x[n,g,i,r]/(I*R)
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return mean_from_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return mean_from_x_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return mean_from_x_over_g
     return mean_from_x_plain
@@ -206,30 +250,72 @@ def var_from_mean_x_over_r(var: Real2, mean: Real2, x: Real4, N: int, G: int, I:
 
 
 @task
+def var_from_mean_x_over_g_side_by_side(var: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            u_ = x_lanes - mean_lanes
+                            total[0, u] = fma(u_, u_, total[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
+                    lanes.write_where(var.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            mean_lanes = lanes.read_where(mean.line((n, g), (0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            u_ = x_lanes - mean_lanes
+                            total = fma(u_, u_, total)
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I) * real(R)), total)
+                    lanes.write_where(var.line((n, g), (0, 1)), total, active)
+
+
+@task
 def var_from_mean_x_over_g(var: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width))
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         u_ = x_lanes - mean_lanes
                         total[0, u] = fma(u_, u_, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -237,17 +323,23 @@ def var_from_mean_x_over_g(var: Real2, mean: Real2, x: Real4, N: int, G: int, I:
                     lanes.write_where(var.line((plane, g), (0, 1)), result, active)
 
 
-@choice(var_from_mean_x_over_r, var_from_mean_x_over_g, var_from_mean_x_plain,
+@choice(var_from_mean_x_over_r, var_from_mean_x_over_g_side_by_side, var_from_mean_x_over_g, var_from_mean_x_plain,
     merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, 2), "R": (None, None, 3)})
 def var_from_mean_x(var: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """var[n,g] += sum[i,r] (-mean[n,g] + x[n,g,i,r])**2/(I*R)
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return var_from_mean_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return var_from_mean_x_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return var_from_mean_x_over_g
     return var_from_mean_x_plain
@@ -400,6 +492,42 @@ def gb_from_gy_over_r(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile
 
 
 @task
+def gb_from_gy_over_i_side_by_side(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, I, block):
+            if start + block <= I:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            i = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                            total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((g, i), (0, 1)), result, active)
+            else:
+                for i in range(start, I, lanes.width):
+                    count = min(lanes.width, I - i)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            total = total + gy_lanes
+                    lanes.write_where(gb.line((g, i), (0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_i(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over i."""
@@ -428,17 +556,23 @@ def gb_from_gy_over_i(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile
                     lanes.write_where(gb.line((plane, i), (0, 1)), result, active)
 
 
-@choice(gb_from_gy_over_r, gb_from_gy_over_i, gb_from_gy_plain,
+@choice(gb_from_gy_over_r, gb_from_gy_over_i_side_by_side, gb_from_gy_over_i, gb_from_gy_plain,
     merges={"N": (None, 0), "G": (0, 1), "I": (1, 2), "R": (None, 3)})
 def gb_from_gy(gb: Real2, gy: Real4, N: int, G: int, I: int, R: int, tile: Tile) -> Task[...]:
     """gb[g,i] += sum[n,r] gy[n,g,i,r]
 
     lanes over r, combined at the end
+    or lanes over i, vectors side by side
     or lanes over i
     else gather, tasks share g i
     """
     if tile.lanes.width <= R:
         return gb_from_gy_over_r
+    if (
+        tile.lines * tile.lanes.width <= I
+        and (tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R))
+    ):
+        return gb_from_gy_over_i_side_by_side
     if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
         return gb_from_gy_over_i
     return gb_from_gy_plain
@@ -510,29 +644,75 @@ def gmean_from_gy_var_w_over_r(gmean: Real2, gy: Real4, var: Real2, w: Real2, N:
 
 
 @task
+def gmean_from_gy_var_w_over_g_side_by_side(gmean: Real2, gy: Real4, var: Real2, w: Real2, N: int, G: int, I: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
+                            w_lanes = lanes.read(w.line((g, i), (1, 0)))
+                            total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / sqrt(var_lanes + lanes.fill(eps))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                            total = fma(gy_lanes, w_lanes, total)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / sqrt(var_lanes + lanes.fill(eps))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, g), (0, 1)), total, active)
+
+
+@task
 def gmean_from_gy_var_w_over_g(gmean: Real2, gy: Real4, var: Real2, w: Real2, N: int, G: int, I: int, R: int,
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -543,17 +723,24 @@ def gmean_from_gy_var_w_over_g(gmean: Real2, gy: Real4, var: Real2, w: Real2, N:
                     lanes.write_where(gmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_g, gmean_from_gy_var_w_plain)
+@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_g_side_by_side, gmean_from_gy_var_w_over_g,
+    gmean_from_gy_var_w_plain)
 def gmean_from_gy_var_w(gmean: Real2, gy: Real4, var: Real2, w: Real2, N: int, G: int, I: int, R: int, eps: float,
         add: int, tile: Tile) -> Task[...]:
     """gmean[n,g] += sum[i,r] -w[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g])
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return gmean_from_gy_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return gmean_from_gy_var_w_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return gmean_from_gy_var_w_over_g
     return gmean_from_gy_var_w_plain
@@ -586,36 +773,36 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real4, mean: Real2, var: R
         G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * tile.lines
+        g = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -662,36 +849,40 @@ def gw_from_gy_mean_var_x_over_r(gw: Real2, gy: Real4, mean: Real2, var: Real2, 
         R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(planes * I, task, tasks)
     for item in range(first, last):
-        g = item // I * tile.lines
+        g = item // I * (tile.lines // 2)
         i = item % I
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(g + u, G - 1)
+                common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
-                for u in range(tile.lines):
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -699,46 +890,97 @@ def gw_from_gy_mean_var_x_over_r(gw: Real2, gy: Real4, mean: Real2, var: Real2, 
 
 
 @task
+def gw_from_gy_mean_var_x_over_i_side_by_side(gw: Real2, gy: Real4, mean: Real2, var: Real2, x: Real4, N: int,
+        G: int, I: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, I, block):
+            if start + block <= I:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                        for u in range(tile.lines):
+                            i = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
+                            total[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), total[0, u])
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gw.line((g, i), (0, 1)), result, active)
+            else:
+                for i in range(start, I, lanes.width):
+                    count = min(lanes.width, I - i)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for r in range(R):
+                            common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            total = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), total)
+                    lanes.write_where(gw.line((g, i), (0, 1)), total, active)
+
+
+@task
 def gw_from_gy_mean_var_x_over_i(gw: Real2, gy: Real4, mean: Real2, var: Real2, x: Real4, N: int, G: int, I: int,
         R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * tile.lines
+        g = item * (tile.lines // 2)
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    common = tile.column()
+                    for u in range(tile.lines // 2):
+                        plane = min(g + u, G - 1)
+                        common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
+                    for u in range(tile.lines // 2):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 1, 0)), active)
-                        total[0, u] = total[0, u] + gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(sqrt(eps + var[n, plane]))
-            for u in range(tile.lines):
+                        total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
+            for u in range(tile.lines // 2):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
                     lanes.write_where(gw.line((plane, i), (0, 1)), result, active)
 
 
-@choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_i, gw_from_gy_mean_var_x_plain)
+@choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_i_side_by_side, gw_from_gy_mean_var_x_over_i,
+    gw_from_gy_mean_var_x_plain)
 def gw_from_gy_mean_var_x(gw: Real2, gy: Real4, mean: Real2, var: Real2, x: Real4, N: int, G: int, I: int, R: int,
         eps: float, tile: Tile) -> Task[...]:
     """gw[g,i] += sum[n,r] (-mean[n,g] + x[n,g,i,r])*gy[n,g,i,r]/sqrt(eps + var[n,g])
 
     lanes over r, combined at the end
+    or lanes over i, vectors side by side
     or lanes over i
     else gather, tasks share g i
     """
     if tile.lanes.width <= R:
         return gw_from_gy_mean_var_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= I
+        and (tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R))
+    ):
+        return gw_from_gy_mean_var_x_over_i_side_by_side
     if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
         return gw_from_gy_mean_var_x_over_i
     return gw_from_gy_mean_var_x_plain
@@ -810,29 +1052,75 @@ def gmean_from_gvar_mean_x_over_r(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
 
 
 @task
+def gmean_from_gvar_mean_x_over_g_side_by_side(gmean: Real2, gvar: Real2, mean: Real2, x: Real4, N: int, G: int,
+        I: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(I) * real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            mean_lanes = lanes.read_where(mean.line((n, g), (0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(I) * real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, g), (0, 1)), total, active)
+
+
+@task
 def gmean_from_gvar_mean_x_over_g(gmean: Real2, gvar: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -843,18 +1131,25 @@ def gmean_from_gvar_mean_x_over_g(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
                     lanes.write_where(gmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_g, gmean_from_gvar_mean_x_plain,
+@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_g_side_by_side, gmean_from_gvar_mean_x_over_g,
+    gmean_from_gvar_mean_x_plain,
     merges={"N": (0, 0, 0, 0), "G": (1, 1, 1, 1), "I": (None, None, None, 2), "R": (None, None, None, 3)})
 def gmean_from_gvar_mean_x(gmean: Real2, gvar: Real2, mean: Real2, x: Real4, N: int, G: int, I: int, R: int,
         add: int, tile: Tile) -> Task[...]:
     """gmean[n,g] += sum[i,r] (2*mean[n,g] - 2*x[n,g,i,r])*gvar[n,g]/(I*R)
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return gmean_from_gvar_mean_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return gmean_from_gvar_mean_x_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return gmean_from_gvar_mean_x_over_g
     return gmean_from_gvar_mean_x_plain
@@ -986,36 +1281,36 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * tile.lines
+        g = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1027,30 +1322,76 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
 
 
 @task
+def tvar_from_mean_tx_x_over_g_side_by_side(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G: int, I: int,
+        R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
+                            tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 1, 0, 0)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(tvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(tvar.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            mean_lanes = lanes.read_where(mean.line((n, g), (0, 1)), active)
+                            tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I) * real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(tvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(tvar.line((n, g), (0, 1)), total, active)
+
+
+@task
 def tvar_from_mean_tx_x_over_g(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G: int, I: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1060,18 +1401,25 @@ def tvar_from_mean_tx_x_over_g(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
                     lanes.write_where(tvar.line((plane, g), (0, 1)), result, active)
 
 
-@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_g, tvar_from_mean_tx_x_plain,
+@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_g_side_by_side, tvar_from_mean_tx_x_over_g,
+    tvar_from_mean_tx_x_plain,
     merges={"N": (0, 0, 0, 0), "G": (1, 1, 1, 1), "I": (None, None, 2, 2), "R": (None, None, 3, 3)})
 def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """tvar[n,g] += sum[i,r] (-2*mean[n,g] + 2*x[n,g,i,r])*tx[n,g,i,r]/(I*R)
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return tvar_from_mean_tx_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return tvar_from_mean_tx_x_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return tvar_from_mean_tx_x_over_g
     return tvar_from_mean_tx_x_plain
@@ -1166,28 +1514,72 @@ def hmean_from_gvar_hgx_over_r(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G:
 
 
 @task
+def hmean_from_gvar_hgx_over_g_side_by_side(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G: int, I: int, R: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 1, 0, 0)))
+                            total[0, u] = total[0, u] + hgx_lanes
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(I) * real(R))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = total + hgx_lanes
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(I) * real(R))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), total, active)
+
+
+@task
 def hmean_from_gvar_hgx_over_g(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G: int, I: int, R: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         hgx_lanes = lanes.read_where(hgx.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = total[0, u] + hgx_lanes
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1198,18 +1590,24 @@ def hmean_from_gvar_hgx_over_g(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G:
                     lanes.write_where(hmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_g, hmean_from_gvar_hgx_plain,
-    merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, 2), "R": (None, None, 3)})
+@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_g_side_by_side, hmean_from_gvar_hgx_over_g,
+    hmean_from_gvar_hgx_plain, merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, 2), "R": (None, None, 3)})
 def hmean_from_gvar_hgx(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,g] += sum[i,r] -2*gvar[n,g]*hgx[n,g,i,r]/(I*R)
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
     or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return hmean_from_gvar_hgx_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return hmean_from_gvar_hgx_over_g_side_by_side
     if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
         return hmean_from_gvar_hgx_over_g
     return hmean_from_gvar_hgx_plain
@@ -1242,36 +1640,36 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real4, hgx: Real4, var: Real2
         R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * tile.lines
+        g = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1320,36 +1718,40 @@ def hw_from_gy_hgx_var_over_r(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: i
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(planes * I, task, tasks)
     for item in range(first, last):
-        g = item // I * tile.lines
+        g = item // I * (tile.lines // 2)
         i = item % I
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(g + u, G - 1)
+                common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, i, r), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
-                for u in range(tile.lines):
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1359,29 +1761,77 @@ def hw_from_gy_hgx_var_over_r(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: i
 
 
 @task
+def hw_from_gy_hgx_var_over_i_side_by_side(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: int, G: int, I: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, I, block):
+            if start + block <= I:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                        for u in range(tile.lines):
+                            i = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                            hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 1, 0)))
+                            total[0, u] = fma(common * gy_lanes, hgx_lanes, total[0, u])
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), result, active)
+            else:
+                for i in range(start, I, lanes.width):
+                    count = min(lanes.width, I - i)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for r in range(R):
+                            common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            total = fma(common * gy_lanes, hgx_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), total, active)
+
+
+@task
 def hw_from_gy_hgx_var_over_i(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: int, G: int, I: int, R: int,
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * tile.lines
+        g = item * (tile.lines // 2)
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width)) if add == 0 else start
             count = min(lanes.width, I - i)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    common = tile.column()
+                    for u in range(tile.lines // 2):
+                        plane = min(g + u, G - 1)
+                        common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
+                    for u in range(tile.lines // 2):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 1, 0)), active)
-                        total[0, u] = total[0, u] + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n, plane]))
-            for u in range(tile.lines):
+                        total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
@@ -1390,17 +1840,24 @@ def hw_from_gy_hgx_var_over_i(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: i
                     lanes.write_where(hw.line((plane, i), (0, 1)), result, active)
 
 
-@choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_i, hw_from_gy_hgx_var_plain)
+@choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_i_side_by_side, hw_from_gy_hgx_var_over_i,
+    hw_from_gy_hgx_var_plain)
 def hw_from_gy_hgx_var(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: int, G: int, I: int, R: int, eps: float,
         add: int, tile: Tile) -> Task[...]:
     """hw[g,i] += sum[n,r] gy[n,g,i,r]*hgx[n,g,i,r]/sqrt(eps + var[n,g])
 
     lanes over r, combined at the end
+    or lanes over i, vectors side by side
     or lanes over i
     else gather, tasks share g i
     """
     if tile.lanes.width <= R:
         return hw_from_gy_hgx_var_over_r
+    if (
+        tile.lines * tile.lanes.width <= I
+        and (tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R))
+    ):
+        return hw_from_gy_hgx_var_over_i_side_by_side
     if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
         return hw_from_gy_hgx_var_over_i
     return hw_from_gy_hgx_var_plain
@@ -1429,27 +1886,71 @@ def hmean_from_gvar_hgmean_plain(hmean: Real2, gvar: Real2, hgmean: Real2, N: in
 
 
 @task
+def hmean_from_gvar_hgmean_over_g_side_by_side(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, G: int, I: int,
+        R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            total[0, u] = total[0, u] + lanes.fill(one())
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    hgmean_lanes = lanes.read_where(hgmean.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(I) * real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            total = total + lanes.fill(one())
+                    gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    hgmean_lanes = lanes.read_where(hgmean.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(I) * real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), total, active)
+
+
+@task
 def hmean_from_gvar_hgmean_over_g(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, G: int, I: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         total[0, u] = total[0, u] + lanes.fill(one())
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1461,15 +1962,18 @@ def hmean_from_gvar_hgmean_over_g(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
                     lanes.write_where(hmean.line((plane, g), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgmean_over_g, hmean_from_gvar_hgmean_plain,
+@choice(hmean_from_gvar_hgmean_over_g_side_by_side, hmean_from_gvar_hgmean_over_g, hmean_from_gvar_hgmean_plain,
     merges={"N": (0, 0, 0), "G": (1, 1, 1), "I": (None, None, None), "R": (None, None, None)})
 def hmean_from_gvar_hgmean(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, G: int, I: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,g] += sum[i,r] 2*gvar[n,g]*hgmean[n,g]/(I*R)
 
-    lanes over g
+    lanes over g, vectors side by side
+    or lanes over g
     else gather, tasks share n g
     """
+    if tile.lines * tile.lanes.width <= G and tile.lanes.width <= 8 * G:
+        return hmean_from_gvar_hgmean_over_g_side_by_side
     if tile.lanes.width <= 8 * G:
         return hmean_from_gvar_hgmean_over_g
     return hmean_from_gvar_hgmean_plain
@@ -1580,36 +2084,36 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real4, hgvar: Real2,
         x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
+    planes = ceil_div(G, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * tile.lines
+        g = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1634,7 +2138,7 @@ def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real2, gy: Real4, hgvar: Real2, mean: 
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x_plain(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
+def hw_from_gy_hgvar_mean_var_x(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
         G: int, I: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[g,i] += sum[n,r] -(-mean[n,g] + x[n,g,i,r])*hgvar[n,g]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
 
@@ -1652,99 +2156,6 @@ def hw_from_gy_hgvar_mean_var_x_plain(hw: Real2, gy: Real4, hgvar: Real2, mean: 
         if add != 0:
             total += hw[g, i]
         hw[g, i] = total
-
-
-@task
-def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4,
-        N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
-    first, last = share(planes * I, task, tasks)
-    for item in range(first, last):
-        g = item // I * tile.lines
-        i = item % I
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(g + u, G - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
-                            x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + lanes.fill(hgvar[n, plane]) * gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(power((eps + var[n, plane]), rational(3, 2)))
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(g + u, G - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
-                            x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + lanes.fill(hgvar[n, plane]) * gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(power((eps + var[n, plane]), rational(3, 2))), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(g + u, G - 1)
-            if g + u < G:
-                result = lanes.sum(wide[0, u])
-                result = -(rational(1, 2)) * result
-                if add != 0:
-                    result += hw[plane, i]
-                hw[plane, i] = result
-
-
-@task
-def hw_from_gy_hgvar_mean_var_x_over_i(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4,
-        N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    planes = ceil_div(G, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        g = item * tile.lines
-        for start in range(0, I, lanes.width):
-            i = max(0, min(start, I - lanes.width)) if add == 0 else start
-            count = min(lanes.width, I - i)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for n in range(N):
-                for r in range(R):
-                    for u in range(tile.lines):
-                        plane = min(g + u, G - 1)
-                        gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
-                        x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 1, 0)), active)
-                        total[0, u] = total[0, u] + lanes.fill(hgvar[n, plane]) * gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(power((eps + var[n, plane]), rational(3, 2)))
-            for u in range(tile.lines):
-                plane = min(g + u, G - 1)
-                if g + u < G:
-                    result = total[0, u]
-                    result = -(lanes.fill(rational(1, 2)) * result)
-                    if add != 0:
-                        result = result + lanes.read_where(hw.line((plane, i), (0, 1)), active)
-                    lanes.write_where(hw.line((plane, i), (0, 1)), result, active)
-
-
-@choice(hw_from_gy_hgvar_mean_var_x_over_r, hw_from_gy_hgvar_mean_var_x_over_i, hw_from_gy_hgvar_mean_var_x_plain)
-def hw_from_gy_hgvar_mean_var_x(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
-        G: int, I: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
-    """hw[g,i] += sum[n,r] -(-mean[n,g] + x[n,g,i,r])*hgvar[n,g]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
-
-    lanes over r, combined at the end
-    or lanes over i
-    else gather, tasks share g i
-    """
-    if tile.lanes.width <= R:
-        return hw_from_gy_hgvar_mean_var_x_over_r
-    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
-        return hw_from_gy_hgvar_mean_var_x_over_i
-    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -1782,6 +2193,10 @@ def hw_from_gy_hgmean_var_over_r(hw: Real2, gy: Real4, hgmean: Real2, var: Real2
         for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines):
+                plane = min(g + u, G - 1)
+                common[0, u] = lanes.fill(hgmean[n, plane]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
                 for u in range(tile.lines):
@@ -1791,13 +2206,13 @@ def hw_from_gy_hgmean_var_over_r(hw: Real2, gy: Real4, hgmean: Real2, var: Real2
                         for u in range(tile.lines):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + lanes.fill(hgmean[n, plane]) * gy_lanes / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma(common[0, u], gy_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
                         for u in range(tile.lines):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + lanes.fill(hgmean[n, plane]) * gy_lanes / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
+                            total[0, u] = select(active, fma(common[0, u], gy_lanes, total[0, u]), total[0, u])
                 for u in range(tile.lines):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines):
@@ -1808,6 +2223,50 @@ def hw_from_gy_hgmean_var_over_r(hw: Real2, gy: Real4, hgmean: Real2, var: Real2
                 if add != 0:
                     result += hw[plane, i]
                 hw[plane, i] = result
+
+
+@task
+def hw_from_gy_hgmean_var_over_i_side_by_side(hw: Real2, gy: Real4, hgmean: Real2, var: Real2, N: int, G: int,
+        I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, I, block):
+            if start + block <= I:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill(hgmean[n, g]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                        for u in range(tile.lines):
+                            i = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                            total[0, u] = fma(common, gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    if add != 0:
+                        result = result + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), result, active)
+            else:
+                for i in range(start, I, lanes.width):
+                    count = min(lanes.width, I - i)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for r in range(R):
+                            common = lanes.fill(hgmean[n, g]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            total = fma(common, gy_lanes, total)
+                    total = -total
+                    if add != 0:
+                        total = total + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), total, active)
 
 
 @task
@@ -1828,10 +2287,14 @@ def hw_from_gy_hgmean_var_over_i(hw: Real2, gy: Real4, hgmean: Real2, var: Real2
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
+                    common = tile.column()
+                    for u in range(tile.lines):
+                        plane = min(g + u, G - 1)
+                        common[0, u] = lanes.fill(hgmean[n, plane]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
                     for u in range(tile.lines):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
-                        total[0, u] = total[0, u] + lanes.fill(hgmean[n, plane]) * gy_lanes / lanes.fill(sqrt(eps + var[n, plane]))
+                        total[0, u] = fma(common[0, u], gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(g + u, G - 1)
                 if g + u < G:
@@ -1842,17 +2305,24 @@ def hw_from_gy_hgmean_var_over_i(hw: Real2, gy: Real4, hgmean: Real2, var: Real2
                     lanes.write_where(hw.line((plane, i), (0, 1)), result, active)
 
 
-@choice(hw_from_gy_hgmean_var_over_r, hw_from_gy_hgmean_var_over_i, hw_from_gy_hgmean_var_plain)
+@choice(hw_from_gy_hgmean_var_over_r, hw_from_gy_hgmean_var_over_i_side_by_side, hw_from_gy_hgmean_var_over_i,
+    hw_from_gy_hgmean_var_plain)
 def hw_from_gy_hgmean_var(hw: Real2, gy: Real4, hgmean: Real2, var: Real2, N: int, G: int, I: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hw[g,i] += sum[n,r] -hgmean[n,g]*gy[n,g,i,r]/sqrt(eps + var[n,g])
 
     lanes over r, combined at the end
+    or lanes over i, vectors side by side
     or lanes over i
     else gather, tasks share g i
     """
     if tile.lanes.width <= R:
         return hw_from_gy_hgmean_var_over_r
+    if (
+        tile.lines * tile.lanes.width <= I
+        and (tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R))
+    ):
+        return hw_from_gy_hgmean_var_over_i_side_by_side
     if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
         return hw_from_gy_hgmean_var_over_i
     return hw_from_gy_hgmean_var_plain
@@ -2372,25 +2842,25 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'mean_from_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
-        'var_from_mean_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
+        'mean_from_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
+        'var_from_mean_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'y_from_b_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
-        'gb_from_gy: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
-        'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
+        'gb_from_gy: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
+        'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n g',
-        'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
-        'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
+        'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
+        'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
-        'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
+        'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
-        'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over g; else gather, tasks share n g',
+        'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n g',
-        'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
-        'hmean_from_gvar_hgmean: lanes over g; else gather, tasks share n g',
+        'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
+        'hmean_from_gvar_hgmean: lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share n g',
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n g',
-        'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
-        'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over i; else gather, tasks share g i',
+        'hw_from_gy_hgvar_mean_var_x: gather, tasks share g i',
+        'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
         'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n g i',
         'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
     ),

@@ -102,6 +102,42 @@ def mean_from_x_over_r(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile
 
 
 @task
+def mean_from_x_over_c_side_by_side(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + x_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
+                    lanes.write_where(mean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + x_lanes
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R)), total)
+                    lanes.write_where(mean.line((n, c), (0, 1)), total, active)
+
+
+@task
 def mean_from_x_over_c(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -129,16 +165,23 @@ def mean_from_x_over_c(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile
                     lanes.write_where(mean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(mean_from_x_over_r, mean_from_x_over_c, mean_from_x_plain, merges={"N": (0, 0), "C": (1, 1)})
+@choice(mean_from_x_over_r, mean_from_x_over_c_side_by_side, mean_from_x_over_c, mean_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
 def mean_from_x(mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
     """mean[n,c] += sum[r] x[n,c,r]/R
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return mean_from_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return mean_from_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return mean_from_x_over_c
     return mean_from_x_plain
@@ -205,29 +248,69 @@ def var_from_mean_x_over_r(var: Real2, mean: Real2, x: Real3, N: int, C: int, R:
 
 
 @task
+def var_from_mean_x_over_c_side_by_side(var: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        u_ = x_lanes - mean_lanes
+                        total[0, u] = fma(u_, u_, total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
+                    lanes.write_where(var.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        u_ = x_lanes - mean_lanes
+                        total = fma(u_, u_, total)
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R)), total)
+                    lanes.write_where(var.line((n, c), (0, 1)), total, active)
+
+
+@task
 def var_from_mean_x_over_c(var: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     u_ = x_lanes - mean_lanes
                     total[0, u] = fma(u_, u_, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -235,17 +318,23 @@ def var_from_mean_x_over_c(var: Real2, mean: Real2, x: Real3, N: int, C: int, R:
                     lanes.write_where(var.line((plane, c), (0, 1)), result, active)
 
 
-@choice(var_from_mean_x_over_r, var_from_mean_x_over_c, var_from_mean_x_plain,
+@choice(var_from_mean_x_over_r, var_from_mean_x_over_c_side_by_side, var_from_mean_x_over_c, var_from_mean_x_plain,
     merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def var_from_mean_x(var: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, tile: Tile) -> Task[...]:
     """var[n,c] += sum[r] (-mean[n,c] + x[n,c,r])**2/R
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return var_from_mean_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return var_from_mean_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return var_from_mean_x_over_c
     return var_from_mean_x_plain
@@ -362,16 +451,34 @@ def new_mean_from_mean_over_c(new_mean: Real1, mean: Real2, C: int, N: int, mome
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
-            total = total + mean_lanes
-        total = select(unequal(total, lanes.zero()), lanes.fill(momentum) * total / lanes.fill(real(N)), total)
-        lanes.write_where(new_mean.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                    total[0, u] = total[0, u] + mean_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(momentum) * result / lanes.fill(real(N)), result)
+                lanes.write_where(new_mean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                    total = total + mean_lanes
+                total = select(unequal(total, lanes.zero()), lanes.fill(momentum) * total / lanes.fill(real(N)), total)
+                lanes.write_where(new_mean.line((c,), (1,)), total, active)
 
 
 @task
@@ -501,16 +608,34 @@ def new_var_from_var_over_c(new_var: Real1, var: Real2, C: int, N: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
-            total = total + var_lanes
-        total = select(unequal(total, lanes.zero()), lanes.fill(momentum * real(R)) * total / lanes.fill(real(N) * (real(R) - 1)), total)
-        lanes.write_where(new_var.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                    total[0, u] = total[0, u] + var_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(momentum * real(R)) * result / lanes.fill(real(N) * (real(R) - 1)), result)
+                lanes.write_where(new_var.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    total = total + var_lanes
+                total = select(unequal(total, lanes.zero()), lanes.fill(momentum * real(R)) * total / lanes.fill(real(N) * (real(R) - 1)), total)
+                lanes.write_where(new_var.line((c,), (1,)), total, active)
 
 
 @task
@@ -772,27 +897,71 @@ def gmean_from_gy_var_w_over_r(gmean: Real2, gy: Real3, var: Real2, w: Real1, N:
 
 
 @task
+def gmean_from_gy_var_w_over_c_side_by_side(gmean: Real2, gy: Real3, var: Real2, w: Real1, N: int, C: int, R: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), -(result * w_lanes / sqrt(var_lanes + lanes.fill(eps))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    total = select(unequal(total, lanes.zero()), -(total * w_lanes / sqrt(var_lanes + lanes.fill(eps))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, c), (0, 1)), total, active)
+
+
+@task
 def gmean_from_gy_var_w_over_c(gmean: Real2, gy: Real3, var: Real2, w: Real1, N: int, C: int, R: int, eps: float,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -804,17 +973,24 @@ def gmean_from_gy_var_w_over_c(gmean: Real2, gy: Real3, var: Real2, w: Real1, N:
                     lanes.write_where(gmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c, gmean_from_gy_var_w_plain)
+@choice(gmean_from_gy_var_w_over_r, gmean_from_gy_var_w_over_c_side_by_side, gmean_from_gy_var_w_over_c,
+    gmean_from_gy_var_w_plain)
 def gmean_from_gy_var_w(gmean: Real2, gy: Real3, var: Real2, w: Real1, N: int, C: int, R: int, eps: float, add: int,
         tile: Tile) -> Task[...]:
     """gmean[n,c] += sum[r] -w[c]*gy[n,c,r]/sqrt(eps + var[n,c])
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return gmean_from_gy_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return gmean_from_gy_var_w_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return gmean_from_gy_var_w_over_c
     return gmean_from_gy_var_w_plain
@@ -846,35 +1022,35 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real3, mean: Real2, var: R
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -919,35 +1095,39 @@ def gw_from_gy_mean_var_x_over_r(gw: Real1, gy: Real3, mean: Real2, var: Real2, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(c + u, C - 1)
+                common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
-                for u in range(tile.lines):
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -959,19 +1139,40 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real2, var: Real2, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
-                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = total + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @choice(gw_from_gy_mean_var_x_over_r, gw_from_gy_mean_var_x_over_c, gw_from_gy_mean_var_x_plain)
@@ -1054,28 +1255,72 @@ def gmean_from_gvar_mean_x_over_r(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
 
 
 @task
+def gmean_from_gvar_mean_x_over_c_side_by_side(gmean: Real2, gvar: Real2, mean: Real2, x: Real3, N: int, C: int,
+        R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(gmean.line((n, c), (0, 1)), total, active)
+
+
+@task
 def gmean_from_gvar_mean_x_over_c(gmean: Real2, gvar: Real2, mean: Real2, x: Real3, N: int, C: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1086,18 +1331,24 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
                     lanes.write_where(gmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c, gmean_from_gvar_mean_x_plain,
-    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+@choice(gmean_from_gvar_mean_x_over_r, gmean_from_gvar_mean_x_over_c_side_by_side, gmean_from_gvar_mean_x_over_c,
+    gmean_from_gvar_mean_x_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def gmean_from_gvar_mean_x(gmean: Real2, gvar: Real2, mean: Real2, x: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gmean[n,c] += sum[r] (2*mean[n,c] - 2*x[n,c,r])*gvar[n,c]/R
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return gmean_from_gvar_mean_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return gmean_from_gvar_mean_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return gmean_from_gvar_mean_x_over_c
     return gmean_from_gvar_mean_x_plain
@@ -1231,35 +1482,35 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1271,29 +1522,73 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
 
 
 @task
+def tvar_from_mean_tx_x_over_c_side_by_side(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C: int, R: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(tvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(tvar.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
+                    total = select(unequal(total, lanes.zero()), total / lanes.fill(real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(tvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(tvar.line((n, c), (0, 1)), total, active)
+
+
+@task
 def tvar_from_mean_tx_x_over_c(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C: int, R: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1303,18 +1598,24 @@ def tvar_from_mean_tx_x_over_c(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
                     lanes.write_where(tvar.line((plane, c), (0, 1)), result, active)
 
 
-@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c, tvar_from_mean_tx_x_plain,
-    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+@choice(tvar_from_mean_tx_x_over_r, tvar_from_mean_tx_x_over_c_side_by_side, tvar_from_mean_tx_x_over_c,
+    tvar_from_mean_tx_x_plain, merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
 def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """tvar[n,c] += sum[r] (-2*mean[n,c] + 2*x[n,c,r])*tx[n,c,r]/R
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return tvar_from_mean_tx_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return tvar_from_mean_tx_x_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return tvar_from_mean_tx_x_over_c
     return tvar_from_mean_tx_x_plain
@@ -1406,27 +1707,69 @@ def hmean_from_gvar_hgx_over_r(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C:
 
 
 @task
+def hmean_from_gvar_hgx_over_c_side_by_side(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C: int, R: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + hgx_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(R))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = total + hgx_lanes
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(R))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hmean_from_gvar_hgx_over_c(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C: int, R: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + hgx_lanes
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1437,18 +1780,24 @@ def hmean_from_gvar_hgx_over_c(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C:
                     lanes.write_where(hmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c, hmean_from_gvar_hgx_plain,
-    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(hmean_from_gvar_hgx_over_r, hmean_from_gvar_hgx_over_c_side_by_side, hmean_from_gvar_hgx_over_c,
+    hmean_from_gvar_hgx_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def hmean_from_gvar_hgx(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,c] += sum[r] -2*gvar[n,c]*hgx[n,c,r]/R
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
     or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return hmean_from_gvar_hgx_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return hmean_from_gvar_hgx_over_c_side_by_side
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return hmean_from_gvar_hgx_over_c
     return hmean_from_gvar_hgx_plain
@@ -1480,35 +1829,35 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real3, hgx: Real3, var: Real2
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1555,35 +1904,39 @@ def hw_from_gy_hgx_var_over_r(hw: Real1, gy: Real3, hgx: Real3, var: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(c + u, C - 1)
+                common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
-                for u in range(tile.lines):
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1597,20 +1950,42 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
-                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
-                total = total + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                        total = total + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gy_hgx_var_over_r, hw_from_gy_hgx_var_over_c, hw_from_gy_hgx_var_plain)
@@ -1651,26 +2026,68 @@ def hmean_from_gvar_hgmean_plain(hmean: Real2, gvar: Real2, hgmean: Real2, N: in
 
 
 @task
+def hmean_from_gvar_hgmean_over_c_side_by_side(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, C: int, R: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        total[0, u] = total[0, u] + lanes.fill(one())
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = total[0, u]
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(R)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        total = total + lanes.fill(one())
+                    gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(R)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), total, active)
+
+
+@task
 def hmean_from_gvar_hgmean_over_c(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, C: int, R: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(n + u, N - 1)
                     total[0, u] = total[0, u] + lanes.fill(one())
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1682,14 +2099,18 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
                     lanes.write_where(hmean.line((plane, c), (0, 1)), result, active)
 
 
-@choice(hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+@choice(hmean_from_gvar_hgmean_over_c_side_by_side, hmean_from_gvar_hgmean_over_c, hmean_from_gvar_hgmean_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
 def hmean_from_gvar_hgmean(hmean: Real2, gvar: Real2, hgmean: Real2, N: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """hmean[n,c] += sum[r] 2*gvar[n,c]*hgmean[n,c]/R
 
-    lanes over c
+    lanes over c, vectors side by side
+    or lanes over c
     else gather, tasks share n c
     """
+    if tile.lines * tile.lanes.width <= C and tile.lanes.width <= 8 * C:
+        return hmean_from_gvar_hgmean_over_c_side_by_side
     if tile.lanes.width <= 8 * C:
         return hmean_from_gvar_hgmean_over_c
     return hmean_from_gvar_hgmean_plain
@@ -1797,35 +2218,35 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real3, hgvar: Real2,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * tile.lines
+        c = item % planes * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1850,7 +2271,7 @@ def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real2, gy: Real3, hgvar: Real2, mean: 
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
+def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
         C: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[c] += sum[n,r] -(-mean[n,c] + x[n,c,r])*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
 
@@ -1866,62 +2287,6 @@ def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real3, hgvar: Real2, mean: 
         if add != 0:
             total += hw[c]
         hw[c] = total
-
-
-@task
-def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3,
-        N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r, combined at the end."""
-    lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        c = item * tile.lines
-        wide = tile.wide_column()
-        for u in range(tile.lines):
-            wide[0, u] = lanes.wide_zero()
-        for n in range(N):
-            for start in range(0, R, 64 * lanes.width):
-                total = tile.column()
-                for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
-                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
-                    if r + lanes.width <= R:
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + lanes.fill(hgvar[n, plane]) * gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(power((eps + var[n, plane]), rational(3, 2)))
-                    else:
-                        active = lanes.first(R - r)
-                        for u in range(tile.lines):
-                            plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + lanes.fill(hgvar[n, plane]) * gy_lanes * (x_lanes - lanes.fill(mean[n, plane])) / lanes.fill(power((eps + var[n, plane]), rational(3, 2))), total[0, u])
-                for u in range(tile.lines):
-                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
-            plane = min(c + u, C - 1)
-            if c + u < C:
-                result = lanes.sum(wide[0, u])
-                result = -(rational(1, 2)) * result
-                if add != 0:
-                    result += hw[plane]
-                hw[plane] = result
-
-
-@choice(hw_from_gy_hgvar_mean_var_x_over_r, hw_from_gy_hgvar_mean_var_x_plain)
-def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
-        C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
-    """hw[c] += sum[n,r] -(-mean[n,c] + x[n,c,r])*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
-
-    lanes over r, combined at the end
-    else gather, tasks share c
-    """
-    if tile.lanes.width <= R:
-        return hw_from_gy_hgvar_mean_var_x_over_r
-    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -1956,6 +2321,10 @@ def hw_from_gy_hgmean_var_over_r(hw: Real1, gy: Real3, hgmean: Real2, var: Real2
         for u in range(tile.lines):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines):
+                plane = min(c + u, C - 1)
+                common[0, u] = lanes.fill(hgmean[n, plane]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
                 for u in range(tile.lines):
@@ -1965,13 +2334,13 @@ def hw_from_gy_hgmean_var_over_r(hw: Real1, gy: Real3, hgmean: Real2, var: Real2
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
-                            total[0, u] = total[0, u] + lanes.fill(hgmean[n, plane]) * gy_lanes / lanes.fill(sqrt(eps + var[n, plane]))
+                            total[0, u] = fma(common[0, u], gy_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
-                            total[0, u] = select(active, total[0, u] + lanes.fill(hgmean[n, plane]) * gy_lanes / lanes.fill(sqrt(eps + var[n, plane])), total[0, u])
+                            total[0, u] = select(active, fma(common[0, u], gy_lanes, total[0, u]), total[0, u])
                 for u in range(tile.lines):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines):
@@ -1989,21 +2358,44 @@ def hw_from_gy_hgmean_var_over_c(hw: Real1, gy: Real3, hgmean: Real2, var: Real2
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
-                hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
-                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
-                total = total + gy_lanes * hgmean_lanes / sqrt(var_lanes + lanes.fill(eps))
-        total = -total
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgmean_lanes = lanes.read(hgmean.line((n, c), (0, 1)))
+                        var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes * hgmean_lanes / sqrt(var_lanes + lanes.fill(eps))
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = -result
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
+                        var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                        total = total + gy_lanes * hgmean_lanes / sqrt(var_lanes + lanes.fill(eps))
+                total = -total
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gy_hgmean_var_over_r, hw_from_gy_hgmean_var_over_c, hw_from_gy_hgmean_var_plain)
@@ -2711,8 +3103,8 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'mean_from_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
-        'var_from_mean_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
+        'mean_from_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'var_from_mean_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'y_from_b_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'new_mean_from_mean: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'new_mean_from_old_mean: lanes over c; else gather, tasks share c',
@@ -2720,20 +3112,20 @@ DEFINITION = Definition(
         'gvar_from_gnew_var: lanes over c, or lanes over n; else gather, tasks share n',
         'gmean_from_gnew_mean: lanes over c, or lanes over n; else gather, tasks share n',
         'gb_from_gy: that of kernels.generated.batch_norm',
-        'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
+        'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
+        'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
-        'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
+        'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
-        'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over c; else gather, tasks share n c',
+        'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n c',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'hmean_from_gvar_hgmean: lanes over c; else gather, tasks share n c',
+        'hmean_from_gvar_hgmean: lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share n c',
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
-        'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end; else gather, tasks share c',
+        'hw_from_gy_hgvar_mean_var_x: gather, tasks share c',
         'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n c',
         'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',

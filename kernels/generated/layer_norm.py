@@ -94,16 +94,34 @@ def mean_from_x_over_i(mean: Real1, x: Real2, N: int, I: int, tile: Tile, task: 
 def mean_from_x_over_n(mean: Real1, x: Real2, N: int, I: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-            total = total + x_lanes
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
-        lanes.write_where(mean.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    total[0, u] = total[0, u] + x_lanes
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
+                lanes.write_where(mean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = total + x_lanes
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
+                lanes.write_where(mean.line((n,), (1,)), total, active)
 
 
 @choice(mean_from_x_over_i, mean_from_x_over_n, mean_from_x_plain)
@@ -183,18 +201,38 @@ def var_from_mean_x_over_n(var: Real1, mean: Real1, x: Real2, N: int, I: int, ti
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-            u_ = x_lanes - mean_lanes
-            total = fma(u_, u_, total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
-        lanes.write_where(var.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    mean_lanes = lanes.read(mean.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    u_ = x_lanes - mean_lanes
+                    total[0, u] = fma(u_, u_, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
+                lanes.write_where(var.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    u_ = x_lanes - mean_lanes
+                    total = fma(u_, u_, total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
+                lanes.write_where(var.line((n,), (1,)), total, active)
 
 
 @choice(var_from_mean_x_over_i, var_from_mean_x_over_n, var_from_mean_x_plain)
@@ -314,15 +352,32 @@ def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, I: int, task: int, tasks: int
 def gb_from_gy_over_i(gb: Real1, gy: Real2, N: int, I: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            total = total + gy_lanes
-        lanes.write_where(gb.line((i,), (1,)), total, active)
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gb.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    total = total + gy_lanes
+                lanes.write_where(gb.line((i,), (1,)), total, active)
 
 
 @task
@@ -443,19 +498,40 @@ def gmean_from_gy_var_w_over_n(gmean: Real1, gy: Real2, var: Real1, w: Real1, N:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
-            total = fma(lanes.fill(w[i]), gy_lanes, total)
-        var_lanes = lanes.read_where(var.line((n,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), -(total / sqrt(var_lanes + lanes.fill(eps))), total)
-        if add != 0:
-            total = total + lanes.read_where(gmean.line((n,), (1,)), active)
-        lanes.write_where(gmean.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    total[0, u] = fma(lanes.fill(w[i]), gy_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(result / sqrt(var_lanes + lanes.fill(eps))), result)
+                if add != 0:
+                    result = result + lanes.read_where(gmean.line((n,), (1,)), active)
+                lanes.write_where(gmean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]), gy_lanes, total)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(total / sqrt(var_lanes + lanes.fill(eps))), total)
+                if add != 0:
+                    total = total + lanes.read_where(gmean.line((n,), (1,)), active)
+                lanes.write_where(gmean.line((n,), (1,)), total, active)
 
 
 @choice(gmean_from_gy_var_w_over_i, gmean_from_gy_var_w_over_n, gmean_from_gy_var_w_plain)
@@ -498,20 +574,20 @@ def gvar_from_gy_mean_var_w_x_over_i(gvar: Real1, gy: Real2, mean: Real1, var: R
         I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -519,15 +595,15 @@ def gvar_from_gy_mean_var_w_x_over_i(gvar: Real1, gy: Real2, mean: Real1, var: R
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -571,16 +647,36 @@ def gw_from_gy_mean_var_x_over_i(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-            total = total + gy_lanes * (x_lanes - lanes.fill(mean[n])) / lanes.fill(sqrt(eps + var[n]))
-        lanes.write_where(gw.line((i,), (1,)), total, active)
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                    total[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), total[0, u])
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gw.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                    total = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), total)
+                lanes.write_where(gw.line((i,), (1,)), total, active)
 
 
 @task
@@ -588,20 +684,20 @@ def gw_from_gy_mean_var_x_over_n(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         mean_lanes = lanes.read(mean.line((n,), (1,)))
@@ -610,16 +706,16 @@ def gw_from_gy_mean_var_x_over_n(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
                         total[0, u] = total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
                         var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -707,20 +803,42 @@ def gmean_from_gvar_mean_x_over_n(gmean: Real1, gvar: Real1, mean: Real1, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-            total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-        gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(I)), total)
-        if add != 0:
-            total = total + lanes.read_where(gmean.line((n,), (1,)), active)
-        lanes.write_where(gmean.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    mean_lanes = lanes.read(mean.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(I)), result)
+                if add != 0:
+                    result = result + lanes.read_where(gmean.line((n,), (1,)), active)
+                lanes.write_where(gmean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = total + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), gvar_lanes * total / lanes.fill(real(I)), total)
+                if add != 0:
+                    total = total + lanes.read_where(gmean.line((n,), (1,)), active)
+                lanes.write_where(gmean.line((n,), (1,)), total, active)
 
 
 @choice(gmean_from_gvar_mean_x_over_i, gmean_from_gvar_mean_x_over_n, gmean_from_gvar_mean_x_plain)
@@ -858,34 +976,34 @@ def tvar_from_mean_tx_x_over_i(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N:
         task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, i), (0, 1)))
                         x_lanes = lanes.read(x.line((plane, i), (0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, i), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -901,20 +1019,42 @@ def tvar_from_mean_tx_x_over_n(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N:
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
-            tx_lanes = lanes.read_where(tx.line((n, i), (1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
-            total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
-        if add != 0:
-            total = total + lanes.read_where(tvar.line((n,), (1,)), active)
-        lanes.write_where(tvar.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    mean_lanes = lanes.read(mean.line((n,), (1,)))
+                    tx_lanes = lanes.read(tx.line((n, i), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
+                if add != 0:
+                    result = result + lanes.read_where(tvar.line((n,), (1,)), active)
+                lanes.write_where(tvar.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                    tx_lanes = lanes.read_where(tx.line((n, i), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(I)), total)
+                if add != 0:
+                    total = total + lanes.read_where(tvar.line((n,), (1,)), active)
+                lanes.write_where(tvar.line((n,), (1,)), total, active)
 
 
 @choice(tvar_from_mean_tx_x_over_i, tvar_from_mean_tx_x_over_n, tvar_from_mean_tx_x_plain)
@@ -1018,19 +1158,40 @@ def hmean_from_gvar_hgx_over_n(hmean: Real1, gvar: Real1, hgx: Real2, N: int, I:
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            hgx_lanes = lanes.read_where(hgx.line((n, i), (1, 0)), active)
-            total = total + hgx_lanes
-        gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(I))), total)
-        if add != 0:
-            total = total + lanes.read_where(hmean.line((n,), (1,)), active)
-        lanes.write_where(hmean.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    hgx_lanes = lanes.read(hgx.line((n, i), (1, 0)))
+                    total[0, u] = total[0, u] + hgx_lanes
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(I))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    hgx_lanes = lanes.read_where(hgx.line((n, i), (1, 0)), active)
+                    total = total + hgx_lanes
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * total / lanes.fill(real(I))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), total, active)
 
 
 @choice(hmean_from_gvar_hgx_over_i, hmean_from_gvar_hgx_over_n, hmean_from_gvar_hgx_plain)
@@ -1072,20 +1233,20 @@ def hvar_from_gy_hgx_var_w_over_i(hvar: Real1, gy: Real2, hgx: Real2, var: Real1
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         hgx_lanes = lanes.read(hgx.line((plane, i), (0, 1)))
@@ -1093,15 +1254,15 @@ def hvar_from_gy_hgx_var_w_over_i(hvar: Real1, gy: Real2, hgx: Real2, var: Real1
                         total[0, u] = fma(gy_lanes * hgx_lanes, w_lanes, total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         total[0, u] = select(active, fma(gy_lanes * hgx_lanes, w_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1147,18 +1308,40 @@ def hw_from_gy_hgx_var_over_i(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            hgx_lanes = lanes.read_where(hgx.line((n, i), (0, 1)), active)
-            total = total + gy_lanes * hgx_lanes / lanes.fill(sqrt(eps + var[n]))
-        if add != 0:
-            total = total + lanes.read_where(hw.line((i,), (1,)), active)
-        lanes.write_where(hw.line((i,), (1,)), total, active)
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    hgx_lanes = lanes.read(hgx.line((n, i), (0, 1)))
+                    total[0, u] = fma(common * gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((n, i), (0, 1)), active)
+                    total = fma(common * gy_lanes, hgx_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), total, active)
 
 
 @task
@@ -1166,20 +1349,20 @@ def hw_from_gy_hgx_var_over_n(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         hgx_lanes = lanes.read(hgx.line((n, plane), (1, 0)))
@@ -1187,15 +1370,15 @@ def hw_from_gy_hgx_var_over_n(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
                         total[0, u] = total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane), (1, 0)), active)
                         var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps)), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -1244,19 +1427,40 @@ def hmean_from_gvar_hgmean_over_n(hmean: Real1, gvar: Real1, hgmean: Real1, N: i
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for i in range(I):
-            total = total + lanes.fill(one())
-        gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
-        hgmean_lanes = lanes.read_where(hgmean.line((n,), (1,)), active)
-        total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(I)), total)
-        if add != 0:
-            total = total + lanes.read_where(hmean.line((n,), (1,)), active)
-        lanes.write_where(hmean.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    total[0, u] = total[0, u] + lanes.fill(one())
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(I)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    total = total + lanes.fill(one())
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * total / lanes.fill(real(I)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), total, active)
 
 
 @choice(hmean_from_gvar_hgmean_over_n, hmean_from_gvar_hgmean_plain)
@@ -1371,20 +1575,20 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_i(hvar: Real1, gy: Real2, hgvar: Real1,
         x: Real2, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -1392,15 +1596,15 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_i(hvar: Real1, gy: Real2, hgvar: Real1,
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1425,7 +1629,7 @@ def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real1, gy: Real2, hgvar: Real1, mean: 
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
+def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
         I: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[i] += sum[n] -(-mean[n] + x[n,i])*hgvar[n]*gy[n,i]/(2*(eps + var[n])**(3/2))
 
@@ -1440,39 +1644,6 @@ def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real2, hgvar: Real1, mean: 
         if add != 0:
             total += hw[i]
         hw[i] = total
-
-
-@task
-def hw_from_gy_hgvar_mean_var_x_over_i(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2,
-        N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-            total = total + lanes.fill(hgvar[n]) * gy_lanes * (x_lanes - lanes.fill(mean[n])) / lanes.fill(power((eps + var[n]), rational(3, 2)))
-        total = -(lanes.fill(rational(1, 2)) * total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((i,), (1,)), active)
-        lanes.write_where(hw.line((i,), (1,)), total, active)
-
-
-@choice(hw_from_gy_hgvar_mean_var_x_over_i, hw_from_gy_hgvar_mean_var_x_plain)
-def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
-        I: int, eps: float, add: int, tile: Tile) -> Task[...]:
-    """hw[i] += sum[n] -(-mean[n] + x[n,i])*hgvar[n]*gy[n,i]/(2*(eps + var[n])**(3/2))
-
-    lanes over i
-    else gather, tasks share i
-    """
-    if tile.lanes.width <= 8 * I:
-        return hw_from_gy_hgvar_mean_var_x_over_i
-    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -1498,18 +1669,40 @@ def hw_from_gy_hgmean_var_over_i(hw: Real1, gy: Real2, hgmean: Real1, var: Real1
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            total = total + lanes.fill(hgmean[n]) * gy_lanes / lanes.fill(sqrt(eps + var[n]))
-        total = -total
-        if add != 0:
-            total = total + lanes.read_where(hw.line((i,), (1,)), active)
-        lanes.write_where(hw.line((i,), (1,)), total, active)
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                common = lanes.fill(hgmean[n]) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    total[0, u] = fma(common, gy_lanes, total[0, u])
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = total[0, u]
+                result = -result
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    common = lanes.fill(hgmean[n]) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    total = fma(common, gy_lanes, total)
+                total = -total
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), total, active)
 
 
 @task
@@ -2097,7 +2290,7 @@ DEFINITION = Definition(
         'hmean_from_gvar_hgmean: lanes over n; else gather, tasks share n',
         'hmean_from_gy_hgvar_var_w: lanes over i, combined at the end; else gather, tasks share n',
         'hvar_from_gy_hgvar_mean_var_w_x: lanes over i, combined at the end; else gather, tasks share n',
-        'hw_from_gy_hgvar_mean_var_x: lanes over i; else gather, tasks share i',
+        'hw_from_gy_hgvar_mean_var_x: gather, tasks share i',
         'hw_from_gy_hgmean_var: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n',
         'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n',

@@ -325,15 +325,32 @@ def gb_from_gy_plain(gb: Real1, gy: Real2, N: int, O: int, task: int, tasks: int
 def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
-    first, last = share(ceil_div(O, lanes.width), task, tasks)
-    for o in range(first * lanes.width, min(O, last * lanes.width), lanes.width):
-        count = min(lanes.width, O - o)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, o), (0, 1)), active)
-            total = total + gy_lanes
-        lanes.write_where(gb.line((o,), (1,)), total, active)
+    first, last = share(ceil_div(O, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(O, last * block), block):
+        if start + block <= O:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, o), (0, 1)))
+                    total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                o = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gb.line((o,), (1,)), result, active)
+        else:
+            for o in range(start, O, lanes.width):
+                count = min(lanes.width, O - o)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    gy_lanes = lanes.read_where(gy.line((n, o), (0, 1)), active)
+                    total = total + gy_lanes
+                lanes.write_where(gb.line((o,), (1,)), total, active)
 
 
 @task

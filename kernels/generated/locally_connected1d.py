@@ -435,6 +435,40 @@ def gb_from_gy_plain(gb: Real2, gy: Real3, N: int, O: int, P0: int, task: int, t
 
 
 @task
+def gb_from_gy_over_p0_side_by_side(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(O, task, tasks)
+    for o in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, P0, block):
+            if start + block <= P0:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for u in range(tile.lines):
+                        p0 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, o, p0), (0, 0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    p0 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((o, p0), (0, 1)), result, active)
+            else:
+                for p0 in range(start, P0, lanes.width):
+                    count = min(lanes.width, P0 - p0)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        gy_lanes = lanes.read_where(gy.line((n, o, p0), (0, 0, 1)), active)
+                        total = total + gy_lanes
+                    lanes.write_where(gb.line((o, p0), (0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_p0(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
@@ -498,14 +532,21 @@ def gb_from_gy_over_n(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile,
                 gb[o, plane] = result
 
 
-@choice(gb_from_gy_over_p0, gb_from_gy_over_n, gb_from_gy_plain, merges={"O": (0, 1), "P0": (1, 2)})
+@choice(gb_from_gy_over_p0_side_by_side, gb_from_gy_over_p0, gb_from_gy_over_n, gb_from_gy_plain,
+    merges={"O": (0, 1), "P0": (1, 2)})
 def gb_from_gy(gb: Real2, gy: Real3, N: int, O: int, P0: int, tile: Tile) -> Task[...]:
     """gb[o,p0] += sum[n] gy[n,o,p0]
 
-    lanes over p0
+    lanes over p0, vectors side by side
+    or lanes over p0
     or lanes over n, combined at the end
     else gather, tasks share o p0
     """
+    if (
+        tile.lines * tile.lanes.width <= P0
+        and (tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > N))
+    ):
+        return gb_from_gy_over_p0_side_by_side
     if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > N):
         return gb_from_gy_over_p0
     if tile.lanes.width <= N:
@@ -1250,7 +1291,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: lanes over k0, combined at the end, or lanes over o where it is contiguous, or lanes over p0, or contraction: rows n, columns o, steps c k0, batch p0; w in panels, x through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over p0, or lanes over o; else gather, tasks share n o',
-        'gb_from_gy: lanes over p0, or lanes over n, combined at the end; else gather, tasks share o p0',
+        'gb_from_gy: lanes over p0, vectors side by side, or lanes over p0, or lanes over n, combined at the end; else gather, tasks share o p0',
         'gw_from_gy_x: lanes over c where it is contiguous, or lanes over k0, or contraction: rows c k0, columns o, steps n, batch p0; gy in panels, x through offset tables; else scatter, tasks share o c',
         'gx_from_gy_w: lanes over c where it is contiguous, or lanes over x2 in classes modulo d0, or lanes over x2 in classes modulo s0, or contraction: rows c x2, columns n, steps o p0, batch -; gy in panels, w through offset tables; x2 in classes modulo d0; else gather, tasks share n c; 1 residue loop',
     ),

@@ -475,6 +475,42 @@ def gb_from_gy_plain(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, tas
 
 
 @task
+def gb_from_gy_over_p1_side_by_side(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(O * P0, task, tasks)
+    for item in range(first, last):
+        o = item // P0
+        p0 = item % P0
+        block = tile.lines * lanes.width
+        for start in range(0, P1, block):
+            if start + block <= P1:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for u in range(tile.lines):
+                        p1 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, o, p0, p1), (0, 0, 0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    p1 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((o, p0, p1), (0, 0, 1)), result, active)
+            else:
+                for p1 in range(start, P1, lanes.width):
+                    count = min(lanes.width, P1 - p1)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        gy_lanes = lanes.read_where(gy.line((n, o, p0, p1), (0, 0, 0, 1)), active)
+                        total = total + gy_lanes
+                    lanes.write_where(gb.line((o, p0, p1), (0, 0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_p1(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p1."""
@@ -542,14 +578,21 @@ def gb_from_gy_over_n(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, ti
                 gb[o, p0, plane] = result
 
 
-@choice(gb_from_gy_over_p1, gb_from_gy_over_n, gb_from_gy_plain, merges={"O": (0, 1), "P0": (1, 2), "P1": (2, 3)})
+@choice(gb_from_gy_over_p1_side_by_side, gb_from_gy_over_p1, gb_from_gy_over_n, gb_from_gy_plain,
+    merges={"O": (0, 1), "P0": (1, 2), "P1": (2, 3)})
 def gb_from_gy(gb: Real3, gy: Real4, N: int, O: int, P0: int, P1: int, tile: Tile) -> Task[...]:
     """gb[o,p0,p1] += sum[n] gy[n,o,p0,p1]
 
-    lanes over p1
+    lanes over p1, vectors side by side
+    or lanes over p1
     or lanes over n, combined at the end
     else gather, tasks share o p0
     """
+    if (
+        tile.lines * tile.lanes.width <= P1
+        and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > N))
+    ):
+        return gb_from_gy_over_p1_side_by_side
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > N):
         return gb_from_gy_over_p1
     if tile.lanes.width <= N:
@@ -1409,7 +1452,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: lanes over k1, combined at the end, or lanes over o where it is contiguous, or lanes over p1, or contraction: rows n, columns o, steps c k0 k1, batch p0 p1; w in panels, x through offset tables; else gather, tasks share n o p0',
         'y_from_b: lanes over p1, or lanes over p0; else gather, tasks share n o p0',
-        'gb_from_gy: lanes over p1, or lanes over n, combined at the end; else gather, tasks share o p0',
+        'gb_from_gy: lanes over p1, vectors side by side, or lanes over p1, or lanes over n, combined at the end; else gather, tasks share o p0',
         'gw_from_gy_x: lanes over c where it is contiguous, or lanes over k1, or contraction: rows c k0 k1, columns o, steps n, batch p0 p1; gy in panels, x through offset tables; else scatter, tasks share o c',
         'gx_from_gy_w: lanes over c where it is contiguous, or lanes over x3 in classes modulo d1, or lanes over x3 in classes modulo s1, or contraction: rows c x2 x3, columns n, steps o p0 p1, batch -; gy in panels, w through offset tables; x2 in classes modulo d0; x3 in classes modulo d1; else gather, tasks share n c x2; 2 residue loops',
     ),

@@ -518,6 +518,43 @@ def gb_from_gy_plain(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2:
 
 
 @task
+def gb_from_gy_over_p2_side_by_side(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(O * P0 * P1, task, tasks)
+    for item in range(first, last):
+        o = item // (P0 * P1)
+        p0 = item // P1 % P0
+        p1 = item % P1
+        block = tile.lines * lanes.width
+        for start in range(0, P2, block):
+            if start + block <= P2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for u in range(tile.lines):
+                        p2 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, o, p0, p1, p2), (0, 0, 0, 0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    p2 = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(gb.line((o, p0, p1, p2), (0, 0, 0, 1)), result, active)
+            else:
+                for p2 in range(start, P2, lanes.width):
+                    count = min(lanes.width, P2 - p2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        gy_lanes = lanes.read_where(gy.line((n, o, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                        total = total + gy_lanes
+                    lanes.write_where(gb.line((o, p0, p1, p2), (0, 0, 0, 1)), total, active)
+
+
+@task
 def gb_from_gy_over_p2(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p2."""
@@ -587,15 +624,21 @@ def gb_from_gy_over_n(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2
                 gb[o, p0, p1, plane] = result
 
 
-@choice(gb_from_gy_over_p2, gb_from_gy_over_n, gb_from_gy_plain,
+@choice(gb_from_gy_over_p2_side_by_side, gb_from_gy_over_p2, gb_from_gy_over_n, gb_from_gy_plain,
     merges={"O": (0, 1), "P0": (1, 2), "P1": (2, 3), "P2": (3, 4)})
 def gb_from_gy(gb: Real4, gy: Real5, N: int, O: int, P0: int, P1: int, P2: int, tile: Tile) -> Task[...]:
     """gb[o,p0,p1,p2] += sum[n] gy[n,o,p0,p1,p2]
 
-    lanes over p2
+    lanes over p2, vectors side by side
+    or lanes over p2
     or lanes over n, combined at the end
     else gather, tasks share o p0 p1
     """
+    if (
+        tile.lines * tile.lanes.width <= P2
+        and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > N))
+    ):
+        return gb_from_gy_over_p2_side_by_side
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > N):
         return gb_from_gy_over_p2
     if tile.lanes.width <= N:
@@ -1564,7 +1607,7 @@ DEFINITION = Definition(
     report=(
         'y_from_w_x: lanes over k2, combined at the end, or lanes over o where it is contiguous, or lanes over p2, or contraction: rows n, columns o, steps c k0 k1 k2, batch p0 p1 p2; w in panels, x through offset tables; else gather, tasks share n o p0 p1',
         'y_from_b: lanes over p2, or lanes over p1; else gather, tasks share n o p0 p1',
-        'gb_from_gy: lanes over p2, or lanes over n, combined at the end; else gather, tasks share o p0 p1',
+        'gb_from_gy: lanes over p2, vectors side by side, or lanes over p2, or lanes over n, combined at the end; else gather, tasks share o p0 p1',
         'gw_from_gy_x: lanes over c where it is contiguous, or lanes over k2, or contraction: rows c k0 k1 k2, columns o, steps n, batch p0 p1 p2; gy in panels, x through offset tables; else scatter, tasks share o c',
         'gx_from_gy_w: lanes over c where it is contiguous, or lanes over x4 in classes modulo d2, or lanes over x4 in classes modulo s2, or contraction: rows c x2 x3 x4, columns n, steps o p0 p1 p2, batch -; gy in panels, w through offset tables; x2 in classes modulo d0; x3 in classes modulo d1; x4 in classes modulo d2; else gather, tasks share n c x2 x3; 3 residue loops',
     ),

@@ -55,6 +55,39 @@ def peak_from_x_plain(peak: Real2, x: Real3, M: int, R: int, J: int, task: int, 
 
 
 @task
+def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        best[0, u] = maximum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for j in range(J):
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        best = maximum(best, x_lanes)
+                    lanes.write_where(peak.line((m, r), (0, 1)), best, active)
+
+
+@task
 def peak_from_x_over_r(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -110,14 +143,21 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(peak_from_x_over_r_side_by_side, peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += max[j] x[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return peak_from_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return peak_from_x_over_r
     if tile.lanes.width <= J:
@@ -143,28 +183,64 @@ def total_sum_from_peak_x_plain(total_sum: Real2, peak: Real2, x: Real3, M: int,
 
 
 @task
+def total_sum_from_peak_x_over_r_side_by_side(total_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(total_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = total + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                    lanes.write_where(total_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
 def total_sum_from_peak_x_over_r(total_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -209,15 +285,21 @@ def total_sum_from_peak_x_over_j(total_sum: Real2, peak: Real2, x: Real3, M: int
                 total_sum[plane, r] = result
 
 
-@choice(total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_j, total_sum_from_peak_x_plain,
-    merges={"M": (0, 0, 0), "R": (1, 1, 2)})
+@choice(total_sum_from_peak_x_over_r_side_by_side, total_sum_from_peak_x_over_r, total_sum_from_peak_x_over_j,
+    total_sum_from_peak_x_plain, merges={"M": (0, 0, 0), "R": (1, 1, 2)})
 def total_sum_from_peak_x(total_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """total_sum[m,r] += sum[j] exp(-finite(peak[m,r]) + x[m,j,r])
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return total_sum_from_peak_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return total_sum_from_peak_x_over_r
     if tile.lanes.width <= J:
@@ -472,6 +554,42 @@ def gtotal_from_gy_plain(gtotal: Real2, gy: Real3, M: int, C: int, R: int, task:
 
 
 @task
+def gtotal_from_gy_over_r_side_by_side(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    lanes.write_where(gtotal.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        total = total + gy_lanes
+                    total = -total
+                    lanes.write_where(gtotal.line((m, r), (0, 1)), total, active)
+
+
+@task
 def gtotal_from_gy_over_r(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
@@ -539,14 +657,21 @@ def gtotal_from_gy_over_c(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gy_over_r, gtotal_from_gy_over_c, gtotal_from_gy_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(gtotal_from_gy_over_r_side_by_side, gtotal_from_gy_over_r, gtotal_from_gy_over_c, gtotal_from_gy_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def gtotal_from_gy(gtotal: Real2, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
     """gtotal[m,r] += sum[c] -gy[m,c,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return gtotal_from_gy_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return gtotal_from_gy_over_r
     if tile.lanes.width <= C:
@@ -743,29 +868,67 @@ def ttotal_sum_from_peak_tx_x_plain(ttotal_sum: Real2, peak: Real2, tx: Real3, x
 
 
 @task
+def ttotal_sum_from_peak_tx_x_over_r_side_by_side(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, M: int,
+        R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
+                        tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(ttotal_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
+                        tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total)
+                    lanes.write_where(ttotal_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
 def ttotal_sum_from_peak_tx_x_over_r(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -777,51 +940,58 @@ def ttotal_sum_from_peak_tx_x_over_j(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
                 ttotal_sum[plane, r] = result
 
 
-@choice(ttotal_sum_from_peak_tx_x_over_r, ttotal_sum_from_peak_tx_x_over_j, ttotal_sum_from_peak_tx_x_plain,
+@choice(ttotal_sum_from_peak_tx_x_over_r_side_by_side, ttotal_sum_from_peak_tx_x_over_r,
+    ttotal_sum_from_peak_tx_x_over_j, ttotal_sum_from_peak_tx_x_plain,
     merges={"M": (0, 0, 0, 0), "R": (1, 1, 2, 2)})
 def ttotal_sum_from_peak_tx_x(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
         tile: Tile) -> Task[...]:
     """ttotal_sum[m,r] += sum[j] exp(-finite(peak[m,r]) + x[m,j,r])*tx[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return ttotal_sum_from_peak_tx_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return ttotal_sum_from_peak_tx_x_over_r
     if tile.lanes.width <= J:
@@ -1431,15 +1601,15 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'peak_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
-        'total_sum_from_peak_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'peak_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'total_sum_from_peak_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'total_from_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
         'y_from_peak_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'gx_from_gy: lanes over r, or lanes over c; else gather, tasks share m c',
-        'gtotal_from_gy: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'gtotal_from_gy: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gtotal_sum_from_gtotal_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
         'gx_from_gtotal_sum_peak_x: lanes over r, or lanes over j; else gather, tasks share m j',
-        'ttotal_sum_from_peak_tx_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'ttotal_sum_from_peak_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_ttotal_tx: lanes over r, or lanes over c; else gather, tasks share m c',
         'htotal_sum_from_gtotal_hgtotal_sum_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
         'hx_from_gtotal_sum_hgx_htotal_sum_peak_x: lanes over r, or lanes over j; else gather, tasks share m j',

@@ -65,20 +65,20 @@ def total_from_t_w_x_over_c(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
         task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read(t.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -86,15 +86,15 @@ def total_from_t_w_x_over_c(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
                         total[0, u] = fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -110,19 +110,40 @@ def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for c in range(C):
-            t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-            total = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(total_.line((n,), (1,)), active)
-        lanes.write_where(total_.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, c), (1, 0)))
+                    total[0, u] = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(total_.line((n,), (1,)), active)
+                lanes.write_where(total_.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for c in range(C):
+                    t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
+                    total = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(total_.line((n,), (1,)), active)
+                lanes.write_where(total_.line((n,), (1,)), total, active)
 
 
 @choice(total_from_t_w_x_over_c, total_from_t_w_x_over_n, total_from_t_w_x_plain)
@@ -240,17 +261,36 @@ def gw_from_gl_total_t_x_over_c(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-            total = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, c), (0, 1)))
+                    total[0, u] = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
+                    total = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @task
@@ -258,20 +298,20 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
         task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         t_lanes = lanes.read(t.line((n, plane), (1, 0)))
@@ -279,15 +319,15 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                         total[0, u] = fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -417,20 +457,20 @@ def ttotal_from_tt_w_x_over_c(ttotal: Real1, tt: Real2, w: Real1, x: Real2, N: i
         task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tt_lanes = lanes.read(tt.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -438,15 +478,15 @@ def ttotal_from_tt_w_x_over_c(ttotal: Real1, tt: Real2, w: Real1, x: Real2, N: i
                         total[0, u] = fma(tt_lanes * w_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tt_lanes = lanes.read_where(tt.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(tt_lanes * w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -462,19 +502,40 @@ def ttotal_from_tt_w_x_over_n(ttotal: Real1, tt: Real2, w: Real1, x: Real2, N: i
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for c in range(C):
-            tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-            total = fma(lanes.fill(w[c]) * tt_lanes, x_lanes, total)
-        total = select(unequal(total, lanes.zero()), -(total / lanes.fill(real(C))), total)
-        if add != 0:
-            total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
-        lanes.write_where(ttotal.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, c), (1, 0)))
+                    total[0, u] = fma(lanes.fill(w[c]) * tt_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), -(result / lanes.fill(real(C))), result)
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for c in range(C):
+                    tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
+                    total = fma(lanes.fill(w[c]) * tt_lanes, x_lanes, total)
+                total = select(unequal(total, lanes.zero()), -(total / lanes.fill(real(C))), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
 
 
 @choice(ttotal_from_tt_w_x_over_c, ttotal_from_tt_w_x_over_n, ttotal_from_tt_w_x_plain)
@@ -517,20 +578,20 @@ def ttotal_from_t_tx_w_x_over_c(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read(t.line((plane, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((plane, c), (0, 1)))
@@ -539,16 +600,16 @@ def ttotal_from_t_tx_w_x_over_c(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
                         total[0, u] = fma(tx_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -564,20 +625,42 @@ def ttotal_from_t_tx_w_x_over_n(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for c in range(C):
-            t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
-            tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-            total = fma(lanes.fill(w[c]) * tx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
-        lanes.write_where(ttotal.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                    tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, c), (1, 0)))
+                    total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for c in range(C):
+                    t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                    tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
+                    total = fma(lanes.fill(w[c]) * tx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
 
 
 @choice(ttotal_from_t_tx_w_x_over_c, ttotal_from_t_tx_w_x_over_n, ttotal_from_t_tx_w_x_plain)
@@ -620,20 +703,42 @@ def hw_from_gl_total_hgx_t_x_over_c(hw: Real1, gl_total: Real1, hgx: Real2, t: R
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            hgx_lanes = lanes.read_where(hgx.line((n, c), (0, 1)), active)
-            t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-            total = fma(lanes.fill(gl_total[n]) * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    hgx_lanes = lanes.read(hgx.line((n, c), (0, 1)))
+                    t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, c), (0, 1)))
+                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    hgx_lanes = lanes.read_where(hgx.line((n, c), (0, 1)), active)
+                    t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
+                    total = fma(lanes.fill(gl_total[n]) * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @task
@@ -641,20 +746,20 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         hgx_lanes = lanes.read(hgx.line((n, plane), (1, 0)))
@@ -663,16 +768,16 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                         total[0, u] = fma(gl_total_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane), (1, 0)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -809,19 +914,40 @@ def hw_from_gl_total_hgt_x_over_c(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-            total = fma(lanes.fill(gl_total[n]) * hgt_lanes, x_lanes, total)
-        total = select(unequal(total, lanes.zero()), -(total / lanes.fill(real(C))), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    hgt_lanes = lanes.read(hgt.line((n, c), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, c), (0, 1)))
+                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgt_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), -(result / lanes.fill(real(C))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
+                    total = fma(lanes.fill(gl_total[n]) * hgt_lanes, x_lanes, total)
+                total = select(unequal(total, lanes.zero()), -(total / lanes.fill(real(C))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @task
@@ -829,20 +955,20 @@ def hw_from_gl_total_hgt_x_over_n(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         hgt_lanes = lanes.read(hgt.line((n, plane), (1, 0)))
@@ -850,15 +976,15 @@ def hw_from_gl_total_hgt_x_over_n(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
                         total[0, u] = fma(gl_total_lanes * hgt_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         hgt_lanes = lanes.read_where(hgt.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * hgt_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

@@ -141,14 +141,59 @@ def gx_from_gy_z_plain(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L
 
 
 @task
+def gx_from_gy_z_over_j_side_by_side(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * S * T, task, tasks)
+    for item in range(first, last):
+        i = item // (S * T)
+        s = item // T % S
+        t = item % T
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for k in range(K):
+                    for l in range(L):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((i, s, t, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for k in range(K):
+                        for l in range(L):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, z_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(gx.line((i, s, t, j), (0, 0, 0, 1)), active)
+                    lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int, add: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * tile.lines
+        i = item // (S * T) * (tile.lines // 2)
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -156,16 +201,16 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -179,38 +224,38 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * tile.lines
+        i = item // (S * T * J) * (tile.lines // 2)
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             z_lanes = lanes.read(z.line((plane, k, l, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, z_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -219,16 +264,22 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
                 gx[plane, s, t, j] = result
 
 
-@choice(gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
+@choice(gx_from_gy_z_over_j_side_by_side, gx_from_gy_z_over_j, gx_from_gy_z_over_l, gx_from_gy_z_plain,
     merges={"I": (0, 0, 0), "K": (None, 1, 1), "S": (1, 2, None), "L": (None, 3, 2), "T": (2, 4, None), "J": (3, 5, 3)})
 def gx_from_gy_z(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, L: int, T: int, J: int, add: int,
         tile: Tile) -> Task[...]:
     """gx[i,s,t,j] += sum[k,l] z[i,k,l,j]*gy[i,k,s,l,t,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over l, combined at the end
     else gather, tasks share i s t
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L))
+    ):
+        return gx_from_gy_z_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > L):
         return gx_from_gy_z_over_j
     if tile.lanes.width <= L:
@@ -469,7 +520,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share i k s l t',
-        'gx_from_gy_z: lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
+        'gx_from_gy_z: lanes over j, vectors side by side, or lanes over j, or lanes over l, combined at the end; else gather, tasks share i s t',
         'ty_from_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share i k s l t',
     ),
 )

@@ -131,29 +131,71 @@ def gz_from_gy_x_plain(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, J
 
 
 @task
+def gz_from_gy_x_over_j_side_by_side(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, J: int, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gz.line((i, j), (0, 1)), active)
+                    lanes.write_where(gz.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = fma(gy_lanes, x_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(gz.line((i, j), (0, 1)), active)
+                    lanes.write_where(gz.line((i, j), (0, 1)), total, active)
+
+
+@task
 def gz_from_gy_x_over_j(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, J: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * tile.lines
+        i = item * (tile.lines // 2)
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -167,36 +209,36 @@ def gz_from_gy_x_over_t(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, 
         task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines)
+    planes = ceil_div(I, tile.lines // 2)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * tile.lines
+        i = item // J * (tile.lines // 2)
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -205,15 +247,21 @@ def gz_from_gy_x_over_t(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, 
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_x_over_j, gz_from_gy_x_over_t, gz_from_gy_x_plain,
+@choice(gz_from_gy_x_over_j_side_by_side, gz_from_gy_x_over_j, gz_from_gy_x_over_t, gz_from_gy_x_plain,
     merges={"S": (None, 0, 0), "I": (0, 1, 1), "T": (None, 2, 2), "J": (1, 3, 3)})
 def gz_from_gy_x(gz: Real2, gy: Real4, x: Real4, S: int, I: int, T: int, J: int, add: int, tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] gy[s,i,t,j]*x[s,i,t,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gz_from_gy_x_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gz_from_gy_x_over_j
     if tile.lanes.width <= T:
@@ -437,7 +485,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
-        'gz_from_gy_x: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'gz_from_gy_x: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
         'ty_from_tx_tz_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
     ),
 )

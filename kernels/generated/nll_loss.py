@@ -224,24 +224,24 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
         ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -(lanes.fill(w[c] if c != ignore else zero()) * gl_total_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -438,24 +438,24 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
         N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * hgw[c]) * gl_total_lanes)) - lanes.fill((w[c] if c != ignore else zero()) * hz[()]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -534,25 +534,25 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
         t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
+        n = item // C * (tile.lines // 2)
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 tgl_total_lanes = lanes.read_where(tgl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * tw[c]) * gl_total_lanes)) - (lanes.fill(w[c] if c != ignore else zero()) * tgl_total_lanes), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -51,6 +51,40 @@ def total_from_x_plain(total_: Real2, x: Real3, M: int, R: int, J: int, task: in
 
 
 @task
+def total_from_x_over_r_side_by_side(total_: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(total_.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = fma(x_lanes, x_lanes, total)
+                    lanes.write_where(total_.line((m, r), (0, 1)), total, active)
+
+
+@task
 def total_from_x_over_r(total_: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -114,14 +148,21 @@ def total_from_x_over_j(total_: Real2, x: Real3, M: int, R: int, J: int, tile: T
                 total_[plane, r] = result
 
 
-@choice(total_from_x_over_r, total_from_x_over_j, total_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(total_from_x_over_r_side_by_side, total_from_x_over_r, total_from_x_over_j, total_from_x_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """total[m,r] += sum[j] x[m,j,r]**2
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return total_from_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return total_from_x_over_r
     if tile.lanes.width <= J:
@@ -237,35 +278,35 @@ def gtotal_from_gy_total_x_over_c(gtotal: Real2, gy: Real3, total_: Real2, x: Re
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -399,28 +440,66 @@ def ttotal_from_tx_x_plain(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J
 
 
 @task
+def ttotal_from_tx_x_over_r_side_by_side(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    result = lanes.fill(real(2)) * result
+                    lanes.write_where(ttotal.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = fma(tx_lanes, x_lanes, total)
+                    total = lanes.fill(real(2)) * total
+                    lanes.write_where(ttotal.line((m, r), (0, 1)), total, active)
+
+
+@task
 def ttotal_from_tx_x_over_r(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -433,35 +512,35 @@ def ttotal_from_tx_x_over_j(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, 
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -469,15 +548,21 @@ def ttotal_from_tx_x_over_j(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, 
                 ttotal[plane, r] = result
 
 
-@choice(ttotal_from_tx_x_over_r, ttotal_from_tx_x_over_j, ttotal_from_tx_x_plain,
-    merges={"M": (0, 0, 0), "R": (1, 2, 2)})
+@choice(ttotal_from_tx_x_over_r_side_by_side, ttotal_from_tx_x_over_r, ttotal_from_tx_x_over_j,
+    ttotal_from_tx_x_plain, merges={"M": (0, 0, 0), "R": (1, 2, 2)})
 def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """ttotal[m,r] += sum[j] 2*tx[m,j,r]*x[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return ttotal_from_tx_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return ttotal_from_tx_x_over_r
     if tile.lanes.width <= J:
@@ -527,35 +612,35 @@ def htotal_from_gy_hgtotal_total_x_over_c(htotal: Real2, gy: Real3, hgtotal: Rea
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -921,11 +1006,11 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'total_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'total_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'gtotal_from_gy_total_x: lanes over c, combined at the end; else gather, tasks share m r',
         'gx_from_gtotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
-        'ttotal_from_tx_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'ttotal_from_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_total_ttotal_tx_x: gather, tasks share m c',
         'htotal_from_gy_hgtotal_total_x: lanes over c, combined at the end; else gather, tasks share m r',
         'hx_from_gy_hgtotal_total: gather, tasks share m c',

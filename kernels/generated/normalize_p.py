@@ -169,28 +169,72 @@ def gother_from_gy_other_x_plain(gother: Real2, gy: Real3, other_: Real2, x: Rea
 
 
 @task
+def gother_from_gy_other_x_over_r_side_by_side(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int,
+        R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                        total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (other__lanes * other__lanes)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gother.line((m, r), (0, 1)), active)
+                    lanes.write_where(gother.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(gy_lanes, x_lanes, total)
+                    other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / (other__lanes * other__lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gother.line((m, r), (0, 1)), active)
+                    lanes.write_where(gother.line((m, r), (0, 1)), total, active)
+
+
+@task
 def gother_from_gy_other_x_over_r(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -206,35 +250,35 @@ def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other_: Real2, x: Re
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -245,16 +289,22 @@ def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other_: Real2, x: Re
                 gother[plane, r] = result
 
 
-@choice(gother_from_gy_other_x_over_r, gother_from_gy_other_x_over_c, gother_from_gy_other_x_plain,
-    merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
+@choice(gother_from_gy_other_x_over_r_side_by_side, gother_from_gy_other_x_over_r, gother_from_gy_other_x_over_c,
+    gother_from_gy_other_x_plain, merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
 def gother_from_gy_other_x(gother: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gother[m,r] += sum[c] -gy[m,c,r]*x[m,c,r]/other[m,r]**2
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return gother_from_gy_other_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return gother_from_gy_other_x_over_r
     if tile.lanes.width <= C:
@@ -422,28 +472,74 @@ def hother_from_gy_hgother_other_x_plain(hother: Real2, gy: Real3, hgother: Real
 
 
 @task
+def hother_from_gy_hgother_other_x_over_r_side_by_side(hother: Real2, gy: Real3, hgother: Real2, other_: Real2,
+        x: Real3, M: int, C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                        total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
+                    other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgother_lanes * result / (other__lanes * other__lanes * other__lanes), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hother.line((m, r), (0, 1)), active)
+                    lanes.write_where(hother.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(gy_lanes, x_lanes, total)
+                    hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
+                    other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * hgother_lanes * total / (other__lanes * other__lanes * other__lanes), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hother.line((m, r), (0, 1)), active)
+                    lanes.write_where(hother.line((m, r), (0, 1)), total, active)
+
+
+@task
 def hother_from_gy_hgother_other_x_over_r(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -460,35 +556,35 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -499,16 +595,23 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
                 hother[plane, r] = result
 
 
-@choice(hother_from_gy_hgother_other_x_over_r, hother_from_gy_hgother_other_x_over_c,
-    hother_from_gy_hgother_other_x_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 1, 1, 2)})
+@choice(hother_from_gy_hgother_other_x_over_r_side_by_side, hother_from_gy_hgother_other_x_over_r,
+    hother_from_gy_hgother_other_x_over_c, hother_from_gy_hgother_other_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 1, 1, 2)})
 def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, other_: Real2, x: Real3, M: int,
         C: int, R: int, add: int, tile: Tile) -> Task[...]:
     """hother[m,r] += sum[c] 2*hgother[m,r]*gy[m,c,r]*x[m,c,r]/other[m,r]**3
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hother_from_gy_hgother_other_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return hother_from_gy_hgother_other_x_over_r
     if tile.lanes.width <= C:
@@ -952,12 +1055,12 @@ DEFINITION = Definition(
         'total_from_x: gather, tasks share m r',
         'other_from_total: gather, tasks share m',
         'y_from_other_x: lanes over r, or lanes over c; else gather, tasks share m c',
-        'gother_from_gy_other_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'gother_from_gy_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gtotal_from_gother_total: gather, tasks share m',
         'gx_from_gtotal_x: gather, tasks share m j',
         'ttotal_from_tx_x: gather, tasks share m r',
         'ty_from_other_tother_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
-        'hother_from_gy_hgother_other_x: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hother_from_gy_hgother_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'hx_from_gy_hgother_other: lanes over r, or lanes over c; else gather, tasks share m c',
         'htotal_from_gother_hgtotal_hother_total: gather, tasks share m',
         'hx_from_gtotal_hgx_htotal_x: gather, tasks share m j',

@@ -54,20 +54,20 @@ def total_from_a_b_over_j(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
@@ -75,15 +75,15 @@ def total_from_a_b_over_j(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps
                         total[0, u] = fma(u_, u_, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         u_ = a_lanes + lanes.fill(eps) - b_lanes
                         total[0, u] = select(active, fma(u_, u_, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -95,17 +95,36 @@ def total_from_a_b_over_n(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
-            u_ = a_lanes + lanes.fill(eps) - b_lanes
-            total = fma(u_, u_, total)
-        lanes.write_where(total_.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    total[0, u] = fma(u_, u_, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(total_.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    total = fma(u_, u_, total)
+                lanes.write_where(total_.line((n,), (1,)), total, active)
 
 
 @choice(total_from_a_b_over_j, total_from_a_b_over_n, total_from_a_b_plain)
@@ -390,20 +409,20 @@ def ttotal_from_a_b_ta_over_j(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
@@ -411,15 +430,15 @@ def ttotal_from_a_b_ta_over_j(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
                         total[0, u] = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         ta_lanes = lanes.read_where(ta.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -433,19 +452,40 @@ def ttotal_from_a_b_ta_over_n(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
-            ta_lanes = lanes.read_where(ta.line((n, j), (1, 0)), active)
-            total = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total)
-        if add != 0:
-            total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
-        lanes.write_where(ttotal.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    ta_lanes = lanes.read(ta.line((n, j), (1, 0)))
+                    total[0, u] = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    ta_lanes = lanes.read_where(ta.line((n, j), (1, 0)), active)
+                    total = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
 
 
 @choice(ttotal_from_a_b_ta_over_j, ttotal_from_a_b_ta_over_n, ttotal_from_a_b_ta_plain)
@@ -486,20 +526,20 @@ def ttotal_from_a_b_tb_over_j(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
@@ -507,15 +547,15 @@ def ttotal_from_a_b_tb_over_j(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
                         total[0, u] = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         tb_lanes = lanes.read_where(tb.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -529,19 +569,40 @@ def ttotal_from_a_b_tb_over_n(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
-            b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
-            tb_lanes = lanes.read_where(tb.line((n, j), (1, 0)), active)
-            total = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total)
-        if add != 0:
-            total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
-        lanes.write_where(ttotal.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    tb_lanes = lanes.read(tb.line((n, j), (1, 0)))
+                    total[0, u] = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    tb_lanes = lanes.read_where(tb.line((n, j), (1, 0)), active)
+                    total = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
 
 
 @choice(ttotal_from_a_b_tb_over_j, ttotal_from_a_b_tb_over_n, ttotal_from_a_b_tb_plain)

@@ -126,35 +126,35 @@ def gw_from_gy_x_over_r(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, 
         tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for m in range(M):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((m, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((m, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((m, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -166,17 +166,36 @@ def gw_from_gy_x_over_c(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, 
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for m in range(M):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total)
-        lanes.write_where(gw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for m in range(M):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                        total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for m in range(M):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total)
+                lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
 @choice(gw_from_gy_x_over_r, gw_from_gy_x_over_c, gw_from_gy_x_plain, merges={"M": (None, 0, 0), "R": (None, 2, 2)})
@@ -389,21 +408,21 @@ def hw_from_gy_hgx_x_over_r(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * tile.lines
+        c = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for m in range(M):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((m, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((m, plane, r), (0, 0, 1)))
@@ -411,15 +430,15 @@ def hw_from_gy_hgx_x_over_r(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
                             total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((m, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((m, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u]), total[0, u])
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -433,20 +452,42 @@ def hw_from_gy_hgx_x_over_c(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    first, last = share(ceil_div(C, lanes.width), task, tasks)
-    for c in range(first * lanes.width, min(C, last * lanes.width), lanes.width):
-        count = min(lanes.width, C - c)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for m in range(M):
-            for r in range(R):
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
-                total = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((c,), (1,)), active)
-        lanes.write_where(hw.line((c,), (1,)), total, active)
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for m in range(M):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                        total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = total[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for m in range(M):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
 @choice(hw_from_gy_hgx_x_over_r, hw_from_gy_hgx_x_over_c, hw_from_gy_hgx_x_plain,

@@ -97,16 +97,34 @@ def y_sum_from_x_over_j(y_sum: Real1, x: Real2, N: int, J: int, tile: Tile, task
 def y_sum_from_x_over_n(y_sum: Real1, x: Real2, N: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
-            total = fma(x_lanes, x_lanes, total)
-        total = select(unequal(total, lanes.zero()), total / lanes.fill(real(J)), total)
-        lanes.write_where(y_sum.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    x_lanes = lanes.read(x.line((n, j), (1, 0)))
+                    total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), result / lanes.fill(real(J)), result)
+                lanes.write_where(y_sum.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
+                    total = fma(x_lanes, x_lanes, total)
+                total = select(unequal(total, lanes.zero()), total / lanes.fill(real(J)), total)
+                lanes.write_where(y_sum.line((n,), (1,)), total, active)
 
 
 @choice(y_sum_from_x_over_j, y_sum_from_x_over_n, y_sum_from_x_plain)
@@ -307,34 +325,34 @@ def ty_sum_from_tx_x_over_j(ty_sum: Real1, tx: Real2, x: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, j), (0, 1)))
                         x_lanes = lanes.read(x.line((plane, j), (0, 1)))
                         total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -348,17 +366,36 @@ def ty_sum_from_tx_x_over_n(ty_sum: Real1, tx: Real2, x: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for j in range(J):
-            tx_lanes = lanes.read_where(tx.line((n, j), (1, 0)), active)
-            x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
-            total = fma(tx_lanes, x_lanes, total)
-        total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * total / lanes.fill(real(J)), total)
-        lanes.write_where(ty_sum.line((n,), (1,)), total, active)
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    tx_lanes = lanes.read(tx.line((n, j), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, j), (1, 0)))
+                    total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = total[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * result / lanes.fill(real(J)), result)
+                lanes.write_where(ty_sum.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    tx_lanes = lanes.read_where(tx.line((n, j), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
+                    total = fma(tx_lanes, x_lanes, total)
+                total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * total / lanes.fill(real(J)), total)
+                lanes.write_where(ty_sum.line((n,), (1,)), total, active)
 
 
 @choice(ty_sum_from_tx_x_over_j, ty_sum_from_tx_x_over_n, ty_sum_from_tx_x_plain)
@@ -472,7 +509,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum(ty: Real2, tw: Real1, tx: Real2, ty_sum: Real
 
 
 @task
-def hw_from_gy_hgy_sum_x_y_sum_plain(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+def hw_from_gy_hgy_sum_x_y_sum(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
         eps: float, add: int, task: int, tasks: int) -> None:
     """hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
 
@@ -487,39 +524,6 @@ def hw_from_gy_hgy_sum_x_y_sum_plain(hw: Real1, gy: Real2, hgy_sum: Real1, x: Re
         if add != 0:
             total += hw[i]
         hw[i] = total
-
-
-@task
-def hw_from_gy_hgy_sum_x_y_sum_over_i(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
-        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over i."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(I, lanes.width), task, tasks)
-    for i in range(first * lanes.width, min(I, last * lanes.width), lanes.width):
-        count = min(lanes.width, I - i)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
-            x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
-            total = total + lanes.fill(hgy_sum[n]) * gy_lanes * x_lanes / lanes.fill(power((eps + y_sum[n]), rational(3, 2)))
-        total = -(lanes.fill(rational(1, 2)) * total)
-        if add != 0:
-            total = total + lanes.read_where(hw.line((i,), (1,)), active)
-        lanes.write_where(hw.line((i,), (1,)), total, active)
-
-
-@choice(hw_from_gy_hgy_sum_x_y_sum_over_i, hw_from_gy_hgy_sum_x_y_sum_plain)
-def hw_from_gy_hgy_sum_x_y_sum(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
-        eps: float, add: int, tile: Tile) -> Task[...]:
-    """hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-
-    lanes over i
-    else gather, tasks share i
-    """
-    if tile.lanes.width <= 8 * I:
-        return hw_from_gy_hgy_sum_x_y_sum_over_i
-    return hw_from_gy_hgy_sum_x_y_sum_plain
 
 
 @task
@@ -546,20 +550,20 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i(hy_sum: Real1, gy: Real2, hgy_sum: R
         y_sum: Real1, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
+    planes = ceil_div(N, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * tile.lines
+        n = item * (tile.lines // 2)
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -567,15 +571,15 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i(hy_sum: Real1, gy: Real2, hgy_sum: R
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1074,7 +1078,7 @@ DEFINITION = Definition(
         'gx_from_gy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
         'ty_sum_from_tx_x: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'ty_from_tw_tx_ty_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
-        'hw_from_gy_hgy_sum_x_y_sum: lanes over i; else gather, tasks share i',
+        'hw_from_gy_hgy_sum_x_y_sum: gather, tasks share i',
         'hy_sum_from_gy_hgy_sum_w_x_y_sum: lanes over i, combined at the end; else gather, tasks share n',
         'hx_from_gy_hgw_hgy_sum_w_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
         'hx_from_gy_sum_hgx_hy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',

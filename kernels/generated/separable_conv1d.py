@@ -400,16 +400,34 @@ def gb_from_gy_over_p0(gb: Real1, gy: Real3, N: int, M: int, P0: int, tile: Tile
 def gb_from_gy_over_m(gb: Real1, gy: Real3, N: int, M: int, P0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over m."""
     lanes = tile.lanes
-    first, last = share(ceil_div(M, lanes.width), task, tasks)
-    for m in range(first * lanes.width, min(M, last * lanes.width), lanes.width):
-        count = min(lanes.width, M - m)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for p0 in range(P0):
-                gy_lanes = lanes.read_where(gy.line((n, m, p0), (0, 1, 0)), active)
-                total = total + gy_lanes
-        lanes.write_where(gb.line((m,), (1,)), total, active)
+    first, last = share(ceil_div(M, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(M, last * block), block):
+        if start + block <= M:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for u in range(tile.lines):
+                        m = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, m, p0), (0, 1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                m = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gb.line((m,), (1,)), result, active)
+        else:
+            for m in range(start, M, lanes.width):
+                count = min(lanes.width, M - m)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        gy_lanes = lanes.read_where(gy.line((n, m, p0), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                lanes.write_where(gb.line((m,), (1,)), total, active)
 
 
 @choice(gb_from_gy_over_p0, gb_from_gy_over_m, gb_from_gy_plain, merges={"N": (None, 0), "P0": (None, 2)})

@@ -76,6 +76,50 @@ def y_from_w_z_plain(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: 
 
 
 @task
+def y_from_w_z_over_p2_side_by_side(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int,
+        O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * M * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (M * P0 * P1)
+        m = item // (P0 * P1) % M
+        p0 = item // P1 % P0
+        p1 = item % P1
+        block = tile.lines * lanes.width
+        for start in range(0, P2, block):
+            if start + block <= P2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for g in range(G):
+                    for o in range(O):
+                        for u in range(tile.lines):
+                            p2 = start + u * lanes.width
+                            z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
+                            total[0, u] = fma(lanes.fill(w[m, g, o]), z_lanes, total[0, u])
+                for u in range(tile.lines):
+                    p2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+            else:
+                for p2 in range(start, P2, lanes.width):
+                    count = min(lanes.width, P2 - p2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for g in range(G):
+                        for o in range(O):
+                            z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                            total = fma(lanes.fill(w[m, g, o]), z_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
 def y_from_w_z_over_p2(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -255,17 +299,25 @@ def y_from_w_z_in_blocks(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, 
                     add != 0 or g_start > 0 or o_start > 0, scratch, lines)
 
 
-@choice(y_from_w_z_over_p2, y_from_w_z_over_o, y_from_w_z_in_blocks, y_from_w_z_plain,
+@choice(y_from_w_z_over_p2_side_by_side, y_from_w_z_over_p2, y_from_w_z_over_o, y_from_w_z_in_blocks,
+    y_from_w_z_plain,
     merges={"N": (0, None, 0), "P0": (2, None, 3), "P1": (3, None, 4), "P2": (4, None, 5), "G": (None, 1, 1), "O": (None, 2, 2)})
 def y_from_w_z(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int, add: int,
         tile: Tile) -> Task[...]:
     """y[n,m,p0,p1,p2] += sum[g,o] w[m,g,o]*z[n,g,o,p0,p1,p2]
 
-    lanes over p2
+    lanes over p2, vectors side by side
+    or lanes over p2
     or lanes over o, combined at the end
     or contraction: rows n p0 p1 p2, columns m, steps g o, batch -; w in panels, z through offset tables
     else gather, tasks share n m p0 p1
     """
+    if (
+        (M <= 2 or G * O <= 1)
+        and tile.lines * tile.lanes.width <= P2
+        and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > O))
+    ):
+        return y_from_w_z_over_p2_side_by_side
     if (M <= 2 or G * O <= 1) and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > O)):
         return y_from_w_z_over_p2
     if (M <= 2 or G * O <= 1) and tile.lanes.width <= O:
@@ -431,18 +483,38 @@ def gb_from_gy_over_m(gb: Real1, gy: Real5, N: int, M: int, P0: int, P1: int, P2
         tasks: int) -> None:
     """Lanes over m."""
     lanes = tile.lanes
-    first, last = share(ceil_div(M, lanes.width), task, tasks)
-    for m in range(first * lanes.width, min(M, last * lanes.width), lanes.width):
-        count = min(lanes.width, M - m)
-        active = lanes.first(count)
-        total = lanes.zero()
-        for n in range(N):
-            for p0 in range(P0):
-                for p1 in range(P1):
-                    for p2 in range(P2):
-                        gy_lanes = lanes.read_where(gy.line((n, m, p0, p1, p2), (0, 1, 0, 0, 0)), active)
-                        total = total + gy_lanes
-        lanes.write_where(gb.line((m,), (1,)), total, active)
+    first, last = share(ceil_div(M, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(M, last * block), block):
+        if start + block <= M:
+            active = lanes.where(True)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        for p2 in range(P2):
+                            for u in range(tile.lines):
+                                m = start + u * lanes.width
+                                gy_lanes = lanes.read(gy.line((n, m, p0, p1, p2), (0, 1, 0, 0, 0)))
+                                total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines):
+                m = start + u * lanes.width
+                result = total[0, u]
+                lanes.write_where(gb.line((m,), (1,)), result, active)
+        else:
+            for m in range(start, M, lanes.width):
+                count = min(lanes.width, M - m)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        for p1 in range(P1):
+                            for p2 in range(P2):
+                                gy_lanes = lanes.read_where(gy.line((n, m, p0, p1, p2), (0, 1, 0, 0, 0)), active)
+                                total = total + gy_lanes
+                lanes.write_where(gb.line((m,), (1,)), total, active)
 
 
 @choice(gb_from_gy_over_p2, gb_from_gy_over_m, gb_from_gy_plain,
@@ -528,6 +600,52 @@ def gw_from_gy_z_over_p2(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: int
                 if add != 0:
                     result += gw[m, g, plane]
                 gw[m, g, plane] = result
+
+
+@task
+def gw_from_gy_z_over_o_side_by_side(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: int, P1: int, P2: int,
+        G: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    first, last = share(M * G, task, tasks)
+    for item in range(first, last):
+        m = item // G
+        g = item % G
+        block = tile.lines * lanes.width
+        for start in range(0, O, block):
+            if start + block <= O:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for n in range(N):
+                    for p0 in range(P0):
+                        for p1 in range(P1):
+                            for p2 in range(P2):
+                                for u in range(tile.lines):
+                                    o = start + u * lanes.width
+                                    z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)))
+                                    total[0, u] = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, total[0, u])
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
+                    lanes.write_where(gw.line((m, g, o), (0, 0, 1)), result, active)
+            else:
+                for o in range(start, O, lanes.width):
+                    count = min(lanes.width, O - o)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for p0 in range(P0):
+                            for p1 in range(P1):
+                                for p2 in range(P2):
+                                    z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
+                                    total = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
+                    lanes.write_where(gw.line((m, g, o), (0, 0, 1)), total, active)
 
 
 @task
@@ -666,19 +784,27 @@ def gw_from_gy_z_in_blocks(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: i
                     scratch, lines)
 
 
-@choice(gw_from_gy_z_over_p2, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks, gw_from_gy_z_plain,
+@choice(gw_from_gy_z_over_p2, gw_from_gy_z_over_o_side_by_side, gw_from_gy_z_over_o, gw_from_gy_z_in_blocks,
+    gw_from_gy_z_plain,
     merges={"N": (None, 0, 0), "P0": (None, 2, 3), "P1": (None, 3, 4), "P2": (None, 4, 5), "G": (1, None, 1), "O": (2, None, 2)})
 def gw_from_gy_z(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int,
         add: int, tile: Tile) -> Task[...]:
     """gw[m,g,o] += sum[n,p0,p1,p2] gy[n,m,p0,p1,p2]*z[n,g,o,p0,p1,p2]
 
     lanes over p2, combined at the end
+    or lanes over o, vectors side by side
     or lanes over o
     or contraction: rows g o, columns m, steps n p0 p1 p2, batch -; gy in panels, z through offset tables
     else gather, tasks share m g
     """
     if (M <= 2 or N * P0 * P1 * P2 <= 1) and tile.lanes.width <= P2:
         return gw_from_gy_z_over_p2
+    if (
+        (M <= 2 or N * P0 * P1 * P2 <= 1)
+        and tile.lines * tile.lanes.width <= O
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2))
+    ):
+        return gw_from_gy_z_over_o_side_by_side
     if (
         (M <= 2 or N * P0 * P1 * P2 <= 1)
         and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P2))
@@ -710,6 +836,49 @@ def gz_from_gy_w_plain(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: int, 
             if add != 0:
                 total += gz[n, g, o, p0, p1, p2]
             gz[n, g, o, p0, p1, p2] = total
+
+
+@task
+def gz_from_gy_w_over_p2_side_by_side(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: int, P1: int, P2: int,
+        G: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * G * O * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (G * O * P0 * P1)
+        g = item // (O * P0 * P1) % G
+        o = item // (P0 * P1) % O
+        p0 = item // P1 % P0
+        p1 = item % P1
+        block = tile.lines * lanes.width
+        for start in range(0, P2, block):
+            if start + block <= P2:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for m in range(M):
+                    for u in range(tile.lines):
+                        p2 = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)))
+                        total[0, u] = fma(lanes.fill(w[m, g, o]), gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    p2 = start + u * lanes.width
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                    lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+            else:
+                for p2 in range(start, P2, lanes.width):
+                    count = min(lanes.width, P2 - p2)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for m in range(M):
+                        gy_lanes = lanes.read_where(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                        total = fma(lanes.fill(w[m, g, o]), gy_lanes, total)
+                    if add != 0:
+                        total = total + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                    lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
 
 
 @task
@@ -890,17 +1059,25 @@ def gz_from_gy_w_in_blocks(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: i
                 lines)
 
 
-@choice(gz_from_gy_w_over_p2, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks, gz_from_gy_w_plain,
+@choice(gz_from_gy_w_over_p2_side_by_side, gz_from_gy_w_over_p2, gz_from_gy_w_over_m, gz_from_gy_w_in_blocks,
+    gz_from_gy_w_plain,
     merges={"N": (0, 0, None), "P0": (3, 2, None), "P1": (4, 3, None), "P2": (5, 4, None), "G": (1, None, 1), "O": (2, None, 2)})
 def gz_from_gy_w(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: int, P1: int, P2: int, G: int, O: int,
         add: int, tile: Tile) -> Task[...]:
     """gz[n,g,o,p0,p1,p2] += sum[m] w[m,g,o]*gy[n,m,p0,p1,p2]
 
-    lanes over p2
+    lanes over p2, vectors side by side
+    or lanes over p2
     or lanes over m, combined at the end
     or contraction: rows n p0 p1 p2, columns g o, steps m, batch -; w in panels, gy through offset tables
     else gather, tasks share n g o p0 p1
     """
+    if (
+        (G * O <= 2 or M <= 1)
+        and tile.lines * tile.lanes.width <= P2
+        and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > M))
+    ):
+        return gz_from_gy_w_over_p2_side_by_side
     if (G * O <= 2 or M <= 1) and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > M)):
         return gz_from_gy_w_over_p2
     if (G * O <= 2 or M <= 1) and tile.lanes.width <= M:
@@ -1288,11 +1465,11 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_w_x: that of kernels.generated.conv3d',
-        'y_from_w_z: lanes over p2, or lanes over o, combined at the end, or contraction: rows n p0 p1 p2, columns m, steps g o, batch -; w in panels, z through offset tables; else gather, tasks share n m p0 p1',
+        'y_from_w_z: lanes over p2, vectors side by side, or lanes over p2, or lanes over o, combined at the end, or contraction: rows n p0 p1 p2, columns m, steps g o, batch -; w in panels, z through offset tables; else gather, tasks share n m p0 p1',
         'y_from_b: lanes over p2, or lanes over m; else gather, tasks share n m p0 p1',
         'gb_from_gy: lanes over p2, combined at the end, or lanes over m; else gather, tasks share m',
-        'gw_from_gy_z: lanes over p2, combined at the end, or lanes over o, or contraction: rows g o, columns m, steps n p0 p1 p2, batch -; gy in panels, z through offset tables; else gather, tasks share m g',
-        'gz_from_gy_w: lanes over p2, or lanes over m, combined at the end, or contraction: rows n p0 p1 p2, columns g o, steps m, batch -; w in panels, gy through offset tables; else gather, tasks share n g o p0 p1',
+        'gw_from_gy_z: lanes over p2, combined at the end, or lanes over o, vectors side by side, or lanes over o, or contraction: rows g o, columns m, steps n p0 p1 p2, batch -; gy in panels, z through offset tables; else gather, tasks share m g',
+        'gz_from_gy_w: lanes over p2, vectors side by side, or lanes over p2, or lanes over m, combined at the end, or contraction: rows n p0 p1 p2, columns g o, steps m, batch -; w in panels, gy through offset tables; else gather, tasks share n g o p0 p1',
         'gx_from_gy_w: that of kernels.generated.conv3d',
     ),
 )

@@ -57,6 +57,39 @@ def peak_from_x_plain(peak: Real2, x: Real3, M: int, R: int, J: int, task: int, 
 
 
 @task
+def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        best[0, u] = maximum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for j in range(J):
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        best = maximum(best, x_lanes)
+                    lanes.write_where(peak.line((m, r), (0, 1)), best, active)
+
+
+@task
 def peak_from_x_over_r(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -112,14 +145,21 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.largest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(peak_from_x_over_r_side_by_side, peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += max[j] x[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return peak_from_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return peak_from_x_over_r
     if tile.lanes.width <= J:
@@ -222,6 +262,40 @@ def y_sum_from_e_plain(y_sum: Real2, e: Real3, M: int, R: int, J: int, task: int
 
 
 @task
+def y_sum_from_e_over_r_side_by_side(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, j, r), (0, 0, 1)))
+                        total[0, u] = total[0, u] + e_lanes
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    lanes.write_where(y_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        e_lanes = lanes.read_where(e.line((m, j, r), (0, 0, 1)), active)
+                        total = total + e_lanes
+                    lanes.write_where(y_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
 def y_sum_from_e_over_r(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -285,14 +359,21 @@ def y_sum_from_e_over_j(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Ti
                 y_sum[plane, r] = result
 
 
-@choice(y_sum_from_e_over_r, y_sum_from_e_over_j, y_sum_from_e_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(y_sum_from_e_over_r_side_by_side, y_sum_from_e_over_r, y_sum_from_e_over_j, y_sum_from_e_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def y_sum_from_e(y_sum: Real2, e: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """y_sum[m,r] += sum[j] e[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return y_sum_from_e_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return y_sum_from_e_over_r
     if tile.lanes.width <= J:
@@ -401,28 +482,72 @@ def gy_sum_from_e_gy_y_sum_plain(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real
 
 
 @task
+def gy_sum_from_e_gy_y_sum_over_r_side_by_side(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real2, M: int, C: int,
+        R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (y_sum_lanes * y_sum_lanes)), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                    lanes.write_where(gy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes, gy_lanes, total)
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / (y_sum_lanes * y_sum_lanes)), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                    lanes.write_where(gy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
 def gy_sum_from_e_gy_y_sum_over_r(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real2, M: int, C: int, R: int,
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -438,35 +563,35 @@ def gy_sum_from_e_gy_y_sum_over_c(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(e_lanes, gy_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -477,16 +602,22 @@ def gy_sum_from_e_gy_y_sum_over_c(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Rea
                 gy_sum[plane, r] = result
 
 
-@choice(gy_sum_from_e_gy_y_sum_over_r, gy_sum_from_e_gy_y_sum_over_c, gy_sum_from_e_gy_y_sum_plain,
-    merges={"M": (0, 0, 0, 0), "R": (1, 2, 2, 1)})
+@choice(gy_sum_from_e_gy_y_sum_over_r_side_by_side, gy_sum_from_e_gy_y_sum_over_r, gy_sum_from_e_gy_y_sum_over_c,
+    gy_sum_from_e_gy_y_sum_plain, merges={"M": (0, 0, 0, 0), "R": (1, 2, 2, 1)})
 def gy_sum_from_e_gy_y_sum(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real2, M: int, C: int, R: int, add: int,
         tile: Tile) -> Task[...]:
     """gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return gy_sum_from_e_gy_y_sum_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return gy_sum_from_e_gy_y_sum_over_r
     if tile.lanes.width <= C:
@@ -887,28 +1018,74 @@ def hy_sum_from_e_gy_hgy_sum_y_sum_plain(hy_sum: Real2, e: Real3, gy: Real3, hgy
 
 
 @task
+def hy_sum_from_e_gy_hgy_sum_y_sum_over_r_side_by_side(hy_sum: Real2, e: Real3, gy: Real3, hgy_sum: Real2,
+        y_sum: Real2, M: int, C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = total[0, u]
+                    hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgy_sum_lanes * result / (y_sum_lanes * y_sum_lanes * y_sum_lanes), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hy_sum.line((m, r), (0, 1)), active)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes, gy_lanes, total)
+                    hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(real(2)) * hgy_sum_lanes * total / (y_sum_lanes * y_sum_lanes * y_sum_lanes), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hy_sum.line((m, r), (0, 1)), active)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
 def hy_sum_from_e_gy_hgy_sum_y_sum_over_r(hy_sum: Real2, e: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * tile.lines
+        m = item * (tile.lines // 2)
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines):
+                for u in range(tile.lines // 2):
                     plane = min(m + u, M - 1)
                     e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -925,35 +1102,35 @@ def hy_sum_from_e_gy_hgy_sum_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hg
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines)
+    planes = ceil_div(M, tile.lines // 2)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * tile.lines
+        m = item // R * (tile.lines // 2)
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines):
+                    for u in range(tile.lines // 2):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(e_lanes, gy_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines):
+        for u in range(tile.lines // 2):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -964,16 +1141,23 @@ def hy_sum_from_e_gy_hgy_sum_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hg
                 hy_sum[plane, r] = result
 
 
-@choice(hy_sum_from_e_gy_hgy_sum_y_sum_over_r, hy_sum_from_e_gy_hgy_sum_y_sum_over_c,
-    hy_sum_from_e_gy_hgy_sum_y_sum_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 2, 1, 1)})
+@choice(hy_sum_from_e_gy_hgy_sum_y_sum_over_r_side_by_side, hy_sum_from_e_gy_hgy_sum_y_sum_over_r,
+    hy_sum_from_e_gy_hgy_sum_y_sum_over_c, hy_sum_from_e_gy_hgy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 2, 1, 1)})
 def hy_sum_from_e_gy_hgy_sum_y_sum(hy_sum: Real2, e: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int,
         R: int, add: int, tile: Tile) -> Task[...]:
     """hy_sum[m,r] += sum[c] 2*hgy_sum[m,r]*e[m,c,r]*gy[m,c,r]/y_sum[m,r]**3
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hy_sum_from_e_gy_hgy_sum_y_sum_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return hy_sum_from_e_gy_hgy_sum_y_sum_over_r
     if tile.lanes.width <= C:
@@ -1402,16 +1586,16 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'peak_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'peak_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'e_from_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
-        'y_sum_from_e: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'y_sum_from_e: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_e_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
-        'gy_sum_from_e_gy_y_sum: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'gy_sum_from_e_gy_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'ge_from_gy_sum: lanes over r, or lanes over j, or lanes over m; else gather, tasks share m j',
         'gx_from_e_ge: lanes over r, or lanes over c; else gather, tasks share m c',
         'ty_from_e_te_ty_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'he_from_gy_hgy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
-        'hy_sum_from_e_gy_hgy_sum_y_sum: lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hy_sum_from_e_gy_hgy_sum_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'hx_from_e_ge_he_hgx: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

@@ -61,6 +61,39 @@ def peak_from_x_plain(peak: Real2, x: Real3, M: int, R: int, J: int, task: int, 
 
 
 @task
+def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(highest())
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        best[0, u] = minimum(best[0, u], x_lanes)
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    best = lanes.fill(highest())
+                    for j in range(J):
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        best = minimum(best, x_lanes)
+                    lanes.write_where(peak.line((m, r), (0, 1)), best, active)
+
+
+@task
 def peak_from_x_over_r(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -116,14 +149,21 @@ def peak_from_x_over_j(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile
                 peak[plane, r] = lanes.smallest(best[0, u])
 
 
-@choice(peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain, merges={"M": (0, 0), "R": (1, 2)})
+@choice(peak_from_x_over_r_side_by_side, peak_from_x_over_r, peak_from_x_over_j, peak_from_x_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
 def peak_from_x(peak: Real2, x: Real3, M: int, R: int, J: int, tile: Tile) -> Task[...]:
     """peak[m,r] += min[j] x[m,j,r]
 
-    lanes over r
+    lanes over r, vectors side by side
+    or lanes over r
     or lanes over j, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return peak_from_x_over_r_side_by_side
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
         return peak_from_x_over_r
     if tile.lanes.width <= J:
@@ -711,7 +751,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'peak_from_x: lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'peak_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'e_from_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'y_sum_from_e: that of kernels.generated.softmax',
         'y_from_e_y_sum: that of kernels.generated.softmax',

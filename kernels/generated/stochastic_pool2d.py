@@ -291,6 +291,44 @@ def m_from_r_over_k1(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: i
 
 
 @task
+def m_from_r_over_p1_side_by_side(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: int, K1: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        block = tile.lines * lanes.width
+        for start in range(0, P1, block):
+            if start + block <= P1:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for k0 in range(K0):
+                    for k1 in range(K1):
+                        for u in range(tile.lines):
+                            p1 = start + u * lanes.width
+                            r_lanes = lanes.read(r.line((n, c, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
+                            best[0, u] = maximum(best[0, u], r_lanes)
+                for u in range(tile.lines):
+                    p1 = start + u * lanes.width
+                    lanes.write_where(m.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
+            else:
+                for p1 in range(start, P1, lanes.width):
+                    count = min(lanes.width, P1 - p1)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for k0 in range(K0):
+                        for k1 in range(K1):
+                            r_lanes = lanes.read_where(r.line((n, c, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), active)
+                            best = maximum(best, r_lanes)
+                    lanes.write_where(m.line((n, c, p0, p1), (0, 0, 0, 1)), best, active)
+
+
+@task
 def m_from_r_over_p1(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: int, K1: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over p1."""
@@ -320,17 +358,23 @@ def m_from_r_over_p1(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: i
                     lanes.write_where(m.line((n, c, plane, p1), (0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(m_from_r_over_k1, m_from_r_over_p1, m_from_r_plain,
+@choice(m_from_r_over_k1, m_from_r_over_p1_side_by_side, m_from_r_over_p1, m_from_r_plain,
     merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "K0": (None, 4), "K1": (None, 5)})
 def m_from_r(m: Real4, r: Real6, N: int, C: int, P0: int, P1: int, K0: int, K1: int, tile: Tile) -> Task[...]:
     """m[n,c,p0,p1] += max[k0,k1] r[n,c,p0,p1,k0,k1]
 
     lanes over k1, combined at the end
+    or lanes over p1, vectors side by side
     or lanes over p1
     else gather, tasks share n c p0
     """
     if tile.lanes.width <= K1:
         return m_from_r_over_k1
+    if (
+        tile.lines * tile.lanes.width <= P1
+        and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > K1))
+    ):
+        return m_from_r_over_p1_side_by_side
     if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > K1):
         return m_from_r_over_p1
     return m_from_r_plain
@@ -406,11 +450,11 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
         z8: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * tile.lines
+        c = item // P0 % planes * (tile.lines // 2)
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -424,7 +468,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
             active = lanes.first(count)
             known = lanes.where(False)
             best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 best[0, u] = lanes.fill(lowest())
                 place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
@@ -432,7 +476,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             m_lanes = lanes.read(m.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
@@ -445,7 +489,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                         known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines):
+                        for u in range(tile.lines // 2):
                             plane = min(c + u, C - 1)
                             m_lanes = lanes.read_where(m.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), inside)
@@ -456,7 +500,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                             best[0, u] = select(better, value, best[0, u])
                             place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
                         known = known | inside
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)
@@ -800,7 +844,7 @@ DEFINITION = Definition(
     report=(
         'r_term_from_x: lanes over x3, or lanes over x2; else gather, tasks share n c x2',
         'r_from_r_term: lanes over c where it is contiguous, or lanes over k1; else scatter, tasks share n c k0 k1',
-        'm_from_r: lanes over k1, combined at the end, or lanes over p1; else gather, tasks share n c p0',
+        'm_from_r: lanes over k1, combined at the end, or lanes over p1, vectors side by side, or lanes over p1; else gather, tasks share n c p0',
         'i_from_m_r_u_x: lanes over c where it is contiguous, or lanes over p1; else gather, tasks share n c p0',
         'y_from_x_i: gather, tasks share n c p0; 1 guard',
         'gx_from_gy_x_i: scatter, tasks share n c; 1 guard',

@@ -317,6 +317,47 @@ def m_from_r_over_k2(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: i
 
 
 @task
+def m_from_r_over_p2_side_by_side(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int,
+        K2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        block = tile.lines * lanes.width
+        for start in range(0, P2, block):
+            if start + block <= P2:
+                active = lanes.where(True)
+                best = tile.column()
+                for u in range(tile.lines):
+                    best[0, u] = lanes.fill(lowest())
+                for k0 in range(K0):
+                    for k1 in range(K1):
+                        for k2 in range(K2):
+                            for u in range(tile.lines):
+                                p2 = start + u * lanes.width
+                                r_lanes = lanes.read(r.line((n, c, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
+                                best[0, u] = maximum(best[0, u], r_lanes)
+                for u in range(tile.lines):
+                    p2 = start + u * lanes.width
+                    lanes.write_where(m.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best[0, u], active)
+            else:
+                for p2 in range(start, P2, lanes.width):
+                    count = min(lanes.width, P2 - p2)
+                    active = lanes.first(count)
+                    best = lanes.fill(lowest())
+                    for k0 in range(K0):
+                        for k1 in range(K1):
+                            for k2 in range(K2):
+                                r_lanes = lanes.read_where(r.line((n, c, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), active)
+                                best = maximum(best, r_lanes)
+                    lanes.write_where(m.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), best, active)
+
+
+@task
 def m_from_r_over_p2(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
@@ -348,18 +389,24 @@ def m_from_r_over_p2(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: i
                     lanes.write_where(m.line((n, c, p0, plane, p2), (0, 0, 0, 0, 1)), best[0, u], active)
 
 
-@choice(m_from_r_over_k2, m_from_r_over_p2, m_from_r_plain,
+@choice(m_from_r_over_k2, m_from_r_over_p2_side_by_side, m_from_r_over_p2, m_from_r_plain,
     merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "P2": (4, 4), "K0": (None, 5), "K1": (None, 6), "K2": (None, 7)})
 def m_from_r(m: Real5, r: Real8, N: int, C: int, P0: int, P1: int, P2: int, K0: int, K1: int, K2: int,
         tile: Tile) -> Task[...]:
     """m[n,c,p0,p1,p2] += max[k0,k1,k2] r[n,c,p0,p1,p2,k0,k1,k2]
 
     lanes over k2, combined at the end
+    or lanes over p2, vectors side by side
     or lanes over p2
     else gather, tasks share n c p0 p1
     """
     if tile.lanes.width <= K2:
         return m_from_r_over_k2
+    if (
+        tile.lines * tile.lanes.width <= P2
+        and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > K2))
+    ):
+        return m_from_r_over_p2_side_by_side
     if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > K2):
         return m_from_r_over_p2
     return m_from_r_plain
@@ -445,11 +492,11 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
         tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines)
+    planes = ceil_div(C, tile.lines // 2)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * tile.lines
+        c = item // (P0 * P1) % planes * (tile.lines // 2)
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -465,7 +512,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
             active = lanes.first(count)
             known = lanes.where(False)
             best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 best[0, u] = lanes.fill(lowest())
                 place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
@@ -475,7 +522,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 plane = min(c + u, C - 1)
                                 m_lanes = lanes.read(m.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
@@ -488,7 +535,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                             known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines):
+                            for u in range(tile.lines // 2):
                                 plane = min(c + u, C - 1)
                                 m_lanes = lanes.read_where(m.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), inside)
@@ -499,7 +546,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                                 best[0, u] = select(better, value, best[0, u])
                                 place[0, u] = select(better, lanes.narrow_ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
                             known = known | inside
-            for u in range(tile.lines):
+            for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     lanes.write_where(i.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(place[0, u]),
@@ -873,7 +920,7 @@ DEFINITION = Definition(
     report=(
         'r_term_from_x: lanes over x4, or lanes over x3; else gather, tasks share n c x2 x3',
         'r_from_r_term: lanes over c where it is contiguous, or lanes over k2; else scatter, tasks share n c k0 k1 k2',
-        'm_from_r: lanes over k2, combined at the end, or lanes over p2; else gather, tasks share n c p0 p1',
+        'm_from_r: lanes over k2, combined at the end, or lanes over p2, vectors side by side, or lanes over p2; else gather, tasks share n c p0 p1',
         'i_from_m_r_u_x: lanes over c where it is contiguous, or lanes over p2; else gather, tasks share n c p0 p1',
         'y_from_x_i: gather, tasks share n c p0 p1; 1 guard',
         'gx_from_gy_x_i: scatter, tasks share n c; 1 guard',

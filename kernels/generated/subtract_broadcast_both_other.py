@@ -142,6 +142,47 @@ def gz_from_gy_2_plain(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: 
 
 
 @task
+def gz_from_gy_2_over_j_side_by_side(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: int, J: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I * K * L, task, tasks)
+    for item in range(first, last):
+        i = item // (K * L)
+        k = item // L % K
+        l = item % L
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    lanes.write_where(gz.line((i, k, l, j), (0, 0, 0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
+                            total = total + gy_lanes
+                    total = -total
+                    lanes.write_where(gz.line((i, k, l, j), (0, 0, 0, 1)), total, active)
+
+
+@task
 def gz_from_gy_2_over_j(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over j."""
@@ -215,15 +256,21 @@ def gz_from_gy_2_over_t(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T:
                 gz[i, k, plane, j] = result
 
 
-@choice(gz_from_gy_2_over_j, gz_from_gy_2_over_t, gz_from_gy_2_plain,
+@choice(gz_from_gy_2_over_j_side_by_side, gz_from_gy_2_over_j, gz_from_gy_2_over_t, gz_from_gy_2_plain,
     merges={"I": (0, 0), "K": (1, 1), "S": (None, 2), "L": (2, 3), "T": (None, 4), "J": (3, 5)})
 def gz_from_gy_2(gz: Real4, gy: Real6, I: int, K: int, S: int, L: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gz[i,k,l,j] += sum[s,t] -gy[i,k,s,l,t,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i k l
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gz_from_gy_2_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gz_from_gy_2_over_j
     if tile.lanes.width <= T:
@@ -340,6 +387,6 @@ DEFINITION = Definition(
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share i k s l t',
         'gz_from_gy: that of kernels.generated.add_broadcast_both_other',
-        'gz_from_gy_2: lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
+        'gz_from_gy_2: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i k l',
     ),
 )

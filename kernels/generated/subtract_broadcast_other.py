@@ -131,6 +131,44 @@ def gz_from_gy_plain(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, task:
 
 
 @task
+def gz_from_gy_over_j_side_by_side(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, J, block):
+            if start + block <= J:
+                active = lanes.where(True)
+                total = tile.column()
+                for u in range(tile.lines):
+                    total[0, u] = lanes.zero()
+                for s in range(S):
+                    for t in range(T):
+                        for u in range(tile.lines):
+                            j = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
+                            total[0, u] = total[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    j = start + u * lanes.width
+                    result = total[0, u]
+                    result = -result
+                    lanes.write_where(gz.line((i, j), (0, 1)), result, active)
+            else:
+                for j in range(start, J, lanes.width):
+                    count = min(lanes.width, J - j)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for s in range(S):
+                        for t in range(T):
+                            gy_lanes = lanes.read_where(gy.line((s, i, t, j), (0, 0, 0, 1)), active)
+                            total = total + gy_lanes
+                    total = -total
+                    lanes.write_where(gz.line((i, j), (0, 1)), total, active)
+
+
+@task
 def gz_from_gy_over_j(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over j."""
@@ -200,15 +238,21 @@ def gz_from_gy_over_t(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile
                 gz[plane, j] = result
 
 
-@choice(gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain,
+@choice(gz_from_gy_over_j_side_by_side, gz_from_gy_over_j, gz_from_gy_over_t, gz_from_gy_plain,
     merges={"S": (None, 0), "I": (0, 1), "T": (None, 2), "J": (1, 3)})
 def gz_from_gy(gz: Real2, gy: Real4, S: int, I: int, T: int, J: int, tile: Tile) -> Task[...]:
     """gz[i,j] += sum[s,t] -gy[s,i,t,j]
 
-    lanes over j
+    lanes over j, vectors side by side
+    or lanes over j
     or lanes over t, combined at the end
     else gather, tasks share i j
     """
+    if (
+        tile.lines * tile.lanes.width <= J
+        and (tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T))
+    ):
+        return gz_from_gy_over_j_side_by_side
     if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > T):
         return gz_from_gy_over_j
     if tile.lanes.width <= T:
@@ -323,6 +367,6 @@ DEFINITION = Definition(
     report=(
         'y_from_x_z: lanes over j, or lanes over t; else gather, tasks share s i t',
         'gx_from_gy: that of kernels.generated.add_broadcast_other',
-        'gz_from_gy: lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
+        'gz_from_gy: lanes over j, vectors side by side, or lanes over j, or lanes over t, combined at the end; else gather, tasks share i j',
     ),
 )
