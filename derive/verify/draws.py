@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
-from types import CodeType, FrameType
 from typing import TYPE_CHECKING, Any
 
 from derive.errors import SpecError
 from derive.numbers import RATIONALS, Field, NotRational, OutsideDomain
 from derive.verify.configuration import styles
+from derive.verify.executed import executed, file_of
 from derive.verify.running import DIGITS, TILES, Arrays, Divided, Manner, Setting
 
 if TYPE_CHECKING:
@@ -60,11 +58,6 @@ def often(definition: Definition) -> int:
     return max(2, 40 // max(1, len(set().union(*tasks_of(definition).values()))))
 
 
-def file_of(definition: Definition) -> str:
-    """Where the module of a definition is."""
-    return str(definition.sizes.__code__.co_filename)
-
-
 def lines_of(definition: Definition) -> dict[str, set[int]]:
     """The lines of the tasks that the module itself has; others are another module's."""
     file, found = file_of(definition), dict[str, set[int]]()
@@ -74,32 +67,6 @@ def lines_of(definition: Definition) -> dict[str, set[int]]:
             if code.co_filename == file:
                 found[task.name] = {line for *_, line in code.co_lines() if line} - {code.co_firstlineno}
     return found
-
-
-@contextmanager
-def executed(file: str) -> Iterator[tuple[set[str], set[int]]]:
-    """The functions and the lines of a file that run."""
-    functions, lines = set[str](), set[int]()
-    known = dict[CodeType, bool]()
-
-    def local(frame: FrameType, event: str, _: object) -> Any:
-        if event == "line":
-            lines.add(frame.f_lineno)
-        return local
-
-    def trace(frame: FrameType, event: str, _: object) -> Any:
-        code = frame.f_code
-        if not known.setdefault(code, code.co_filename == file):
-            return None
-        functions.add(code.co_name)
-        return local
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        yield functions, lines
-    finally:
-        sys.settrace(before)
 
 
 def drawn(
@@ -132,7 +99,7 @@ def valued(draw: Draw, random: Random) -> tuple[Draw, Arrays, Arrays] | None:
             try:
                 # in this order: an emitted formula may leave the fractions where the equations do not
                 expected = tried.expected()
-                with executed(file_of(draw.setting.definition)) as (functions, lines):
+                with executed(draw.setting.definition) as (functions, lines):
                     found = tried.found()
                 return replace(tried, functions=frozenset(functions), lines=frozenset(lines)), expected, found
             except NotRational:
@@ -147,4 +114,4 @@ def valued(draw: Draw, random: Random) -> tuple[Draw, Arrays, Arrays] | None:
     return None
 
 
-__all__ = ["Draw", "drawn", "executed", "file_of", "lines_of", "often", "tasks_of", "valued"]
+__all__ = ["Draw", "drawn", "lines_of", "often", "tasks_of", "valued"]

@@ -17,7 +17,8 @@ from derive.language import Operator
 from derive.numbers import NotRational
 from derive.verify.aimed import LINES, THOROUGH, WAYS, Aim, Reach
 from derive.verify.configuration import sample, styles
-from derive.verify.draws import Draw, drawn, executed, file_of, lines_of, often, tasks_of, valued
+from derive.verify.draws import Draw, drawn, lines_of, often, tasks_of, valued
+from derive.verify.executed import executed, file_of
 from derive.verify.running import LARGER, Arrays, Divided, Setting
 
 if TYPE_CHECKING:
@@ -144,7 +145,7 @@ def _lines(
 
 def _adds(draw: Draw, lines: dict[str, set[int]]) -> bool:
     """Does it execute some of these lines? Without the truth, which costs more than to run it does."""
-    with executed(file_of(draw.setting.definition)) as (_, ran), suppress(NotRational, Divided):
+    with executed(draw.setting.definition) as (_, ran), suppress(NotRational, Divided):
         draw.found()
     return any(found & ran for found in lines.values())
 
