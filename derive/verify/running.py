@@ -25,6 +25,7 @@ from derive.language import Operator
 from derive.numbers import RATIONALS, Decimals, Field, NotRational, OutsideDomain
 from derive.reference import Array, Case, reference_jvp, reference_vjp, reference_vjp_jvp, reference_vjp_vjp
 from derive.verify.configuration import Configuration, sample, styles
+from derive.verify.rational import Rational
 from kernels.runtime import Definition, Lanes, Tile, exact_tasks, execute, execute_exact
 from kernels.runtime import NotRational as KernelNotRational
 
@@ -164,11 +165,11 @@ class Setting:
         Into `written` go the lines of kernels that wrote the elements of the tensors that it names.
         """
         given = self.arguments(program) | changed
-        arrays = {name: self.converted(a) for name, a in given.items() if a is not None}
-        reals = {name: self.field.number(v) for name, v in self.configuration.reals.items()}
-        number = self.field.number
+        number = Rational if self.field is RATIONALS else self.field.number
+        arrays = {name: _each(number, Fraction, a) for name, a in given.items() if a is not None}
+        reals = {name: number(v) for name, v in self.configuration.reals.items()}
         try:
-            return execute_exact(
+            found = execute_exact(
                 self.definition,
                 program,
                 arrays,
@@ -191,6 +192,7 @@ class Setting:
                 raise NotRational("a maximum over nothing is no fraction") from None
             text = f"{self.operator.name}: running {program} exactly: {type(error).__name__}: {error}\n{self}"
             raise (Divided if isinstance(error, ZeroDivisionError) else VerificationError)(text) from error
+        return {name: _each(Rational.fraction, Rational, a) for name, a in found.items()}
 
     def tasks(
         self,
@@ -210,13 +212,7 @@ class Setting:
         )  # fmt: skip
 
     def converted(self, array: Array) -> Array:
-        if array.dtype != object:
-            return array
-        made = np.empty(array.shape, object)
-        for at in np.ndindex(array.shape):
-            value: Any = array[at]
-            made[at] = self.field.number(value) if isinstance(value, Fraction) else value
-        return made
+        return _each(self.field.number, Fraction, array)
 
     def compiled(
         self,
@@ -260,6 +256,14 @@ class Setting:
 
 def named(prefix: str, arrays: Mapping[str, Array]) -> Arrays:
     return {prefix + name: array for name, array in arrays.items()}
+
+
+def _each(made: Callable[[Any], Any], kind: type, array: Array) -> Array:
+    """The array with each number of a kind made into another."""
+    if array.dtype != object:
+        return array
+    values = (made(value) if isinstance(value, kind) else value for value in array.flat)
+    return np.fromiter(values, object, array.size).reshape(array.shape)
 
 
 def shown(value: Any) -> str:
