@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from heapq import heapify, heappop, heapreplace
 from math import prod
 from random import Random
 from typing import TYPE_CHECKING
@@ -85,7 +86,7 @@ class Aim:
         self.reach = reach
         self.operator, self.definition, self.random = operator, definition, random
         self.largest, self.tiles = largest, tiles
-        self.control = Control.of(definition)
+        self.control = Control.of(definition, reach.deep)
         self.programs = list(programs)
         self.watch = self.control.ready(random)
         self.wanted = self.control.wanted(only)
@@ -145,14 +146,19 @@ class Aim:
         candidates = [c for _ in range(BATCH) for c in self.some()]
         for c in candidates:
             self.note_near(c)
-        while candidates:
-            gains = [self.gain(c) for c in candidates]
-            best = max(gains)
-            if best < self.reach.enough:
+        # the most that each may add, the first of equals first: what runs takes from the others, and adds nothing to them
+        left = [(-self.gain(c), k) for k, c in enumerate(candidates)]
+        heapify(left)
+        while left:
+            best, k = left[0]
+            now = -self.gain(candidates[k])
+            if now > best:
+                heapreplace(left, (now, k))
+                continue
+            if -best < self.reach.enough:
                 return
-            candidates = [c for c, gain in zip(candidates, gains, strict=True) if gain > 0]
-            chosen = candidates.pop([g for g in gains if g > 0].index(best))
-            yield chosen
+            heappop(left)
+            yield candidates[k]
 
     def draws(self) -> Iterator[Draw]:
         """Those that come to all that there is to come to, so far as control says; each counts as run."""

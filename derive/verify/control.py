@@ -45,11 +45,11 @@ SIGNS = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
 MANY = 3  # an integer of so many is like a larger one: with less, a sum may be a product
-SPAN = 100_000  # notes of one task, after which it is given up
+SPAN = 25_000  # blocks of one task, after which it is given up
 
 
 class Unending(Exception):
-    """More notes than a small run has."""
+    """More blocks than a small run has."""
 
 
 class Table:
@@ -78,26 +78,28 @@ class Notes:
     said: set[tuple[Any, ...]] = field(default_factory=set)  # of values: none is noted again and again
     left: int = SPAN
 
-    def note(self, *goal: Any) -> None:
-        self.goals.add(goal)
+    def block(self, *key: int) -> None:
+        """That it runs, and on what: these values have the next number."""
         self.left -= 1
         if self.left < 0:
             raise Unending
+        if key not in self.said:
+            self.said.add(key)
+            at, *values = key
+            self.goals.add((at,))
+            if values:
+                self.values(at + 1, *values)
 
-    def block(self, at: int) -> None:
-        self.note(at)
-
-    def values(self, *values: Any) -> None:
-        if values in self.said:
-            return
-        self.said.add(values)
-        at, *rest = values
-        for k, value in enumerate(rest):
-            self.note(at, k, -1 if value < 0 else min(int(value), MANY))
+    def values(self, *key: int) -> None:
+        if key not in self.said:
+            self.said.add(key)
+            at, *values = key
+            kinds = enumerate([-1 if v < 0 else v if v < MANY else MANY for v in values])
+            self.goals.update([(at, k, kind) for k, kind in kinds])
 
     def order(self, at: int, sign: Callable[[Any, Any], bool], left: Any, right: Any) -> bool:
-        self.note(at, "order", (left > right) - (left < right))
-        apart = abs(left - right)
+        self.goals.add((at, "order", (left > right) - (left < right)))
+        apart = left - right if left > right else right - left
         if apart < self.close.get(at, apart + 1):
             self.close[at] = apart
         return sign(left, right)
@@ -124,15 +126,15 @@ class Notes:
         self.goals, self.said = before
         if len(others) < 2:  # what is said of parts that decide nothing is not noted
             self.goals.update(*([inner[k] for k in others] or inner))
-            self.note(at, "part", *others)
+            self.goals.add((at, "part", *others))
         return usual != bool(others)
 
     def test(self, at: int, value: Any) -> bool:
-        self.note(at, bool(value))
+        self.goals.add((at, bool(value)))
         return bool(value)
 
     def turns(self, at: int, numbers: range) -> range:
-        self.note(at, "turns", min(len(numbers), 2))
+        self.goals.add((at, "turns", min(len(numbers), 2)))
         return numbers
 
     def least(self, at: int, *values: Any) -> Any:
@@ -143,11 +145,11 @@ class Notes:
 
     def picked(self, at: int, one: Any, values: Sequence[Any]) -> Any:
         if values.count(one) == 1:
-            self.note(at, "picked", values.index(one))
+            self.goals.add((at, "picked", values.index(one)))
         return one
 
     def parted(self, at: int, sign: str, left: Any, right: Any) -> Any:
-        self.note(at, "rest", left % right == 0, left >= right)
+        self.goals.add((at, "rest", left % right == 0, left >= right))
         return left // right if sign == "//" else left % right if sign == "%" else -(-left // right)
 
     def table(self) -> Table:
@@ -161,10 +163,15 @@ class Notes:
 
 
 class Writer:
-    """The text of one function, reduced to what decides which of its lines run."""
+    """The text of one function, reduced to what decides which of its lines run.
 
-    def __init__(self, function: ast.FunctionDef, pure: Collection[str], first: int) -> None:
-        self.function, self.pure, self.count = function, pure, first
+    Unless it is `deep`, blocks and comparisons are noted alone.
+    """
+
+    def __init__(
+        self, function: ast.FunctionDef, pure: Collection[str], first: int, deep: bool = True
+    ) -> None:
+        self.function, self.pure, self.count, self.deep = function, pure, first, deep
         self.lines: dict[int, range] = {}  # of each block
         kinds = {a.arg: ast.unparse(a.annotation) if a.annotation else "" for a in function.args.args}
         self.views = {
@@ -262,10 +269,10 @@ class Writer:
             for t in ast.walk(s)
             if isinstance(t, ast.Name) and isinstance(t.ctx, ast.Store)
         }
-        made: list[ast.stmt] = [_noted("block", at)]
-        outer = [name for name in used if name not in inside]
+        outer = [ast.Name(name, ast.Load()) for name in used if name not in inside]
         if outer:
-            made.append(_noted("values", self.number(), *(ast.Name(n, ast.Load()) for n in outer)))
+            self.number()
+        made: list[ast.stmt] = [_noted("block", at, *(outer if self.deep else ()))]
         for statement in _chained(statements):
             made += self.statement(statement)
         if statements:
@@ -308,11 +315,9 @@ class Writer:
                 if not self.follows(numbers):
                     numbers = ast.Call(ast.Name("range", ast.Load()), [_call("maybe")], [])
                     return [ast.For(target, numbers, self.block(body), [])]
-                return [
-                    ast.For(
-                        target, _call("turns", self.number(), self.watched(numbers)), self.block(body), []
-                    )
-                ]
+                at, numbers = self.number(), self.watched(numbers)
+                turns = _call("turns", at, numbers) if self.deep else numbers
+                return [ast.For(target, turns, self.block(body), [])]
             case ast.Continue() | ast.Break() | ast.Pass():
                 return [statement]
             case ast.Return(value=value):
@@ -330,19 +335,25 @@ class Writer:
                 ):
                     width = ast.Attribute(ast.Name("lanes", ast.Load()), "width", ast.Load())
                     made.append(_noted("order", self.number(), _sign("lt"), self.watched(count), width))
-                    made.append(_noted("values", self.number(), self.watched(count)))
+                    made += self.values(self.watched(count))
         return made
 
     def valued(self, *names: str) -> list[ast.stmt]:
-        found = [ast.Name(n, ast.Load()) for n in names if n in self.integers]
-        return [_noted("values", self.number(), *found)] if found else []
+        return self.values(*(ast.Name(n, ast.Load()) for n in names if n in self.integers))
+
+    def values(self, *values: ast.expr) -> list[ast.stmt]:
+        if not values:
+            return []
+        at = self.number()
+        return [_noted("values", at, *values)] if self.deep else []
 
     # ---- expressions
 
     def tested(self, test: ast.expr) -> ast.expr:
         if not self.follows(test):
             return _call("maybe")
-        return _call("test", self.number(), self.watched(test))
+        at, test = self.number(), self.watched(test)
+        return _call("test", at, test) if self.deep else test
 
     def watched(self, node: ast.expr) -> ast.expr:
         """The same value, and notes of how it comes about."""
@@ -363,7 +374,7 @@ class Writer:
                     for a, op, b in zip(places, ops, rest, strict=False)
                 ]
                 return pairs[0] if len(pairs) == 1 else _call("every", self.number(), *map(_later, pairs))
-            case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod() as op, right=right):
+            case ast.BinOp(left=left, op=ast.FloorDiv() | ast.Mod() as op, right=right) if self.deep:
                 shown = "//" if isinstance(op, ast.FloorDiv) else "%"
                 return _call(
                     "parted", self.number(), ast.Constant(shown), self.watched(left), self.watched(right)
@@ -376,9 +387,9 @@ class Writer:
                 return ast.IfExp(self.tested(test), self.watched(body), self.watched(orelse))
             case ast.Tuple(elts=elts):
                 return ast.Tuple([self.watched(e) for e in elts], ast.Load())
-            case ast.Call(func=ast.Name(id="min" | "max" as name), args=args) if len(args) > 1:
+            case ast.Call(func=ast.Name(id="min" | "max" as name), args=args) if self.deep and len(args) > 1:
                 return _call("least" if name == "min" else "most", self.number(), *map(self.watched, args))
-            case ast.Call(func=ast.Name(id="ceil_div"), args=[left, right]):
+            case ast.Call(func=ast.Name(id="ceil_div"), args=[left, right]) if self.deep:
                 return _call(
                     "parted", self.number(), ast.Constant("up"), self.watched(left), self.watched(right)
                 )
@@ -455,7 +466,7 @@ class Control:
     tasks: frozenset[str]
 
     @classmethod
-    def of(cls, definition: Definition) -> Control:
+    def of(cls, definition: Definition, deep: bool = True) -> Control:
         """From the text of the file; of a module without one nothing is seen."""
         file = str(definition.sizes.__code__.co_filename)
         tree = ast.parse("".join(linecache.getlines(file, definition.sizes.__globals__)), file)
@@ -467,7 +478,7 @@ class Control:
         }
         made, blocks, functions, first = list[ast.stmt](), dict[int, range](), dict[str, range](), 0
         for function in defined:
-            writer = Writer(function, PURE | own, first)
+            writer = Writer(function, PURE | own, first, deep)
             made.append(writer.written())
             blocks |= writer.lines
             functions[function.name] = range(first + 1, writer.count + 1)
