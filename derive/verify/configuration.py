@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import lru_cache
 from inspect import signature
 from math import prod
 from random import Random
@@ -19,7 +20,7 @@ import sympy as sp
 from hypothesis import strategies as st
 
 from derive.errors import SpecError, VerificationError
-from derive.language import Index, Operator, Reduce, maximum, minimum, relu, step
+from derive.language import Index, Operator, Reduce, Statement, maximum, minimum, relu, step
 from derive.numbers import RATIONALS, Field
 from derive.reference import Array, Case, Shape, find_extents
 
@@ -106,12 +107,15 @@ def _shape(definition: Definition, name: str, environment: Mapping[str, int]) ->
 def work(operator: Operator, shapes: Mapping[str, Shape], integers: Mapping[str, int]) -> int:
     """How many points the reference would visit, at most."""
     extents = find_extents(operator, shapes, integers)
-    total = 0
-    for s in operator.statements:
-        bound = {i for r in s.body.atoms(Reduce) for i in r.bound}
-        free = {i for i in s.target.free_symbols | s.body.free_symbols if isinstance(i, Index)}
-        total += prod(max(extents[i], 1) for i in bound | free)
-    return total
+    return sum(prod(max(extents[i], 1) for i in _visited(s)) for s in operator.statements)
+
+
+@lru_cache(1024)
+def _visited(statement: Statement) -> frozenset[Index]:
+    """The indices whose values a statement goes through."""
+    bound = {i for r in statement.body.atoms(Reduce) for i in r.bound}
+    free = {i for i in statement.target.free_symbols | statement.body.free_symbols if isinstance(i, Index)}
+    return frozenset(bound | free)
 
 
 def _integers(operator: Operator, definition: Definition, random: Random, names: list[str]) -> dict[str, int]:

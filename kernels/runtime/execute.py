@@ -556,11 +556,11 @@ class _Exact:
         strides, step, start = [0] * len(shape), 1, 0
         for axis in order:
             loose = self.gaps and tensor.shape[axis] != self.side and not self.sliced
-            spread = step * self.random.randint(1, 2) if loose else step
+            spread = step * self.random.choice((1, 2)) if loose else step
             backwards = loose and self.random.random() < 0.3
             strides[axis] = -spread if backwards else spread
             start += spread * max(shape[axis] - 1, 0) if backwards else 0
-            step = spread * max(shape[axis], 1) + (self.random.randint(0, 1) if loose else int(axis == part))
+            step = spread * max(shape[axis], 1) + (self.random.choice((0, 1)) if loose else int(axis == part))
         scalar = int if tensor.integer else self.number
         kind = _Watched if tensor.name in self.watched else Memory
         memory: Memory[Any] = kind(tensor.name, [], None, False, scalar)
