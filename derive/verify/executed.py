@@ -5,18 +5,19 @@
                                                 ran(13)
                                                 total += y[n]
 
-For a while the functions have this code. A tracer would be called for every call of every function, of those of the
-numbers too, and takes longer than the run.
+For a while the functions have this code. A tracer is called for every call of every function, of those of the numbers
+too, and takes longer than the run; it is for functions that are not what the text of their file says, as mutants are not.
 """
 
 from __future__ import annotations
 
 import ast
 import linecache
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from types import CodeType, FunctionType
+from types import CodeType, FrameType, FunctionType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ def executed(definition: Definition) -> Iterator[tuple[set[str], set[int]]]:
     sizes: Any = definition.sizes
     functions, lines = set[str](), set[int]()
     noting = _noting(sizes)
+    if noting is None:
+        with _traced(file_of(definition), functions, lines):
+            yield functions, lines
+        return
     before = [(function, function.__code__) for function, _ in noting]
     sizes.__globals__[RAN] = lines.add
     try:
@@ -46,28 +51,52 @@ def executed(definition: Definition) -> Iterator[tuple[set[str], set[int]]]:
         lines.difference_update(begun)
 
 
+@contextmanager
+def _traced(file: str, functions: set[str], lines: set[int]) -> Iterator[None]:
+    def local(frame: FrameType, event: str, _: object) -> Any:
+        if event == "line":
+            lines.add(frame.f_lineno)
+        return local
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        if frame.f_code.co_filename != file:
+            return None
+        functions.add(frame.f_code.co_name)
+        return local
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        yield
+    finally:
+        sys.settrace(before)
+
+
 def file_of(definition: Definition) -> str:
     """Where the module of a definition is."""
     return str(definition.sizes.__code__.co_filename)
 
 
 @lru_cache(8)
-def _noting(sizes: FunctionType) -> list[tuple[FunctionType, CodeType]]:
-    """The functions of the module that has this one, each with code that notes what it runs."""
+def _noting(sizes: FunctionType) -> list[tuple[FunctionType, CodeType]] | None:
+    """The functions of the module that has this one, each with code that notes what it runs; None if the text is another."""
     file = sizes.__code__.co_filename
     tree = ast.parse("".join(linecache.getlines(file, sizes.__globals__)), file)
-    defined = [_noted(node) for node in tree.body if isinstance(node, ast.FunctionDef)]
-    module = compile(
-        ast.fix_missing_locations(ast.Module(list(defined), [])), file, "exec", dont_inherit=True
-    )
-    codes = {code.co_name: code for code in module.co_consts if isinstance(code, CodeType)}
+    plain = _codes(tree, file)
+    defined = list[ast.stmt](_noted(node) for node in tree.body if isinstance(node, ast.FunctionDef))
+    noting = _codes(ast.fix_missing_locations(ast.Module(defined, [])), file)
     # a task, a choice: what it calls
     found = [getattr(value, "function", value) for value in sizes.__globals__.values()]
-    return [
-        (f, codes[f.__name__])
-        for f in dict.fromkeys(f for f in found if isinstance(f, FunctionType))
-        if f.__code__.co_filename == file
-    ]
+    own = [f for f in found if isinstance(f, FunctionType) and f.__code__.co_filename == file]
+    if any(plain.get(f.__name__) != f.__code__ for f in own):
+        return None
+    return [(f, noting[f.__name__]) for f in dict.fromkeys(own)]
+
+
+def _codes(tree: ast.Module, file: str) -> dict[str, CodeType]:
+    """Of the functions of a module."""
+    module = compile(tree, file, "exec", dont_inherit=True)
+    return {code.co_name: code for code in module.co_consts if isinstance(code, CodeType)}
 
 
 def _noted(function: ast.FunctionDef) -> ast.FunctionDef:

@@ -113,3 +113,16 @@ def test_a_run_that_fails_leaves_the_module_as_it_was() -> None:
         raise ValueError("here")
     assert functions == {"sizes"}
     assert (dict(sizes.__globals__), sizes.__code__) == before
+
+
+def test_what_is_not_the_text_of_its_file_runs_as_it_is() -> None:
+    """A mutant: run as the text says, it would be no fault."""
+    file = f"<{__name__} another>"
+    names: dict[str, Any] = {}
+    exec(compile("def sizes(n):\n    return n + 2\n", file, "exec"), names)
+    text = "def sizes(n):\n    return n + 1\n"
+    linecache.cache[file] = len(text), None, text.splitlines(keepends=True), file
+    made: Any = SimpleNamespace(sizes=names["sizes"])
+    with executed(made) as (functions, lines):
+        assert made.sizes(1) == 3
+    assert (functions, lines) == ({"sizes"}, {2})
