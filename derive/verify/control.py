@@ -45,7 +45,7 @@ SIGNS = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
 MANY = 3  # an integer of so many is like a larger one: with less, a sum may be a product
-SPAN = 25_000  # blocks of one task, after which it is given up
+SPAN = 12_500  # blocks of one task, after which it is given up
 
 
 class Unending(Exception):
