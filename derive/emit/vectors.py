@@ -17,6 +17,7 @@ from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, Nest, Test
 from derive.program import Access, Affine, IntegerAccess, Relation, affine
 
+MOST_POWER = 4  # of an exponential, by multiplications
 READ = "{read}"  # stands in a test for what it reads
 
 
@@ -134,7 +135,7 @@ class VectorWriter(_Writer):
 
     def lane_body(self, reads: dict[sp.Basic, sp.Basic], body: sp.Expr) -> str:
         """The body lane by lane, repeated parts computed once."""
-        body = body.xreplace(reads)
+        body = self.one_exponential(body.xreplace(reads))
         if not body.has(sp.Piecewise, chosen) and sp.count_ops(body) > 6:
             shared, (body,) = sp.cse(
                 body, symbols=(sp.Dummy(f"v{k}", real=True) for k in range(99)), order="canonical"
@@ -168,6 +169,23 @@ class VectorWriter(_Writer):
         if method is None:
             raise NoVector
         return str(method(e))
+
+    def one_exponential(self, body: sp.Expr) -> sp.Expr:
+        """The body with powers of exp(u) for exp(2u), exp(3u), and what there is several times of in a local."""
+        compared = [side for r in body.atoms(sp.core.relational.Relational) for side in r.args]
+        every = [
+            e for e in body.atoms(sp.exp) if self.moving(e) and not any(side.has(e) for side in compared)
+        ]
+        for base in sorted(every, key=lambda e: (sp.count_ops(e), str(e))):
+            times = {e: sp.cancel(e.exp / base.exp) for e in every}
+            powers = {e: n for e, n in times.items() if n.is_Integer and 1 <= n <= MOST_POWER}
+            if len(powers) > 1:
+                mark = sp.Dummy("power", real=True)
+                name = self.name(mark, "power")
+                self.put(f"{name} = {self.vector(base)}")
+                self.b.vectors.add(mark)
+                return self.one_exponential(body.xreplace({e: mark**n for e, n in powers.items()}))
+        return body
 
     def filled(self, e: sp.Expr) -> str:
         """What all lanes share; divided as vectors are, for no lane may have the point, and the divisor be 0."""

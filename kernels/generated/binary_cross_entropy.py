@@ -738,7 +738,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'tx', 'tt', 'tw'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # tl[n] += -(((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Pi...
+                Phase(  # tl[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Pie...
                     tl_from_t_tt_tw_tx_w_x,
                     ('tl', 't', 'tt', 'tw', 'tx', 'w', 'x'),
                     ('N',),
@@ -778,7 +778,7 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgl_total[n] += -(((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True...  # as tl[n]
+                Phase(  # hgl_total[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)...  # as tl[n]
                     tl_from_t_tt_tw_tx_w_x,
                     ('hgl_total', 't', 'hgt', 'hgw', 'hgx', 'w', 'x'),
                     ('N',),
@@ -841,7 +841,7 @@ DEFINITION = Definition(
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
                 ),
-                Phase(  # tgt[n] += -((-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((...
+                Phase(  # tgt[n] += -(-Piecewise((-1/(1 - x[n]), x[n] < 1 - exp(-100)), (0, True)) + Piecewise((1...
                     tgt_from_gl_total_tgl_total_tw_tx_w_x,
                     ('tgt', 'gl_total', 'tgl_total', 'tw', 'tx', 'w', 'x'),
                     ('N',),
@@ -851,7 +851,7 @@ DEFINITION = Definition(
                     ('tgw', 'gl_total', 't', 'tgl_total', 'tt', 'tx', 'x'),
                     ('N',),
                 ),
-                Phase(  # tgx[n] += -(((1 - t[n])*Piecewise((-1/(1 - x[n])**2, x[n] < 1 - exp(-100)), (0, True)) ...
+                Phase(  # tgx[n] += -((1 - t[n])*Piecewise((-1/(1 - x[n])**2, x[n] < 1 - exp(-100)), (0, True)) +...
                     tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x,
                     ('tgx', 'gl_total', 't', 'tgl_total', 'tt', 'tw', 'tx', 'w', 'x'),
                     ('N',),

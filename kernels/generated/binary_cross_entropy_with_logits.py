@@ -17,6 +17,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
@@ -37,14 +38,14 @@ require_abi(8, __name__)
 @task
 def l_from_p_t_w_x_plain(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, task: int,
         tasks: int) -> None:
-    """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*w[i,j]
+    """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))))*w[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j]))) * w[i, j]
+            total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j]))))) * w[i, j]
             l[i, j] = total
 
 
@@ -63,7 +64,7 @@ def l_from_p_t_w_x_over_j(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: i
                 t_lanes = lanes.read(t.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))
                 lanes.write_where(l.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -71,7 +72,7 @@ def l_from_p_t_w_x_over_j(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: i
                 t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))
                 lanes.write_where(l.line((i, j), (0, 1)), total, active)
 
 
@@ -90,20 +91,20 @@ def l_from_p_t_w_x_over_i(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: i
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))
                 lanes.write_where(l.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))
+                total = w_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))
                 lanes.write_where(l.line((i, j), (1, 0)), total, active)
 
 
 @choice(l_from_p_t_w_x_over_j, l_from_p_t_w_x_over_i, l_from_p_t_w_x_plain)
 def l_from_p_t_w_x(l: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*w[i,j]
+    """l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))))*w[i,j]
 
     lanes over j
     or lanes over i
@@ -342,7 +343,7 @@ def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, a
 @task
 def gp_from_gl_total_t_w_x_plain(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int, add: int,
         task: int, tasks: int) -> None:
-    """gp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*gl_total[i,j]*t[i,j]*w[i,j]
+    """gp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*gl_total[i,j]*t[i,j]*w[i,j]
 
     gather, tasks share j
     """
@@ -350,7 +351,7 @@ def gp_from_gl_total_t_w_x_plain(gp: Real1, gl_total: Real2, t: Real2, w: Real2,
     for j in range(first, last):
         total = zero()
         for i in range(I):
-            total += (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * gl_total[i, j] * t[i, j] * w[i, j]
+            total += ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * gl_total[i, j] * t[i, j] * w[i, j]
         if add != 0:
             total += gp[j]
         gp[j] = total
@@ -376,7 +377,7 @@ def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                     t_lanes = lanes.read(t.line((i, j), (0, 1)))
                     w_lanes = lanes.read(w.line((i, j), (0, 1)))
                     x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                    total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                    total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
             for u in range(tile.lines):
                 j = start + u * lanes.width
                 result = total[0, u]
@@ -393,7 +394,7 @@ def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                     t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                     w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                    total = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                    total = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total)
                 if add != 0:
                     total = total + lanes.read_where(gp.line((j,), (1,)), active)
                 lanes.write_where(gp.line((j,), (1,)), total, active)
@@ -423,7 +424,7 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                         t_lanes = lanes.read(t.line((i, plane), (1, 0)))
                         w_lanes = lanes.read(w.line((i, plane), (1, 0)))
                         x_lanes = lanes.read(x.line((i, plane), (1, 0)))
-                        total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                        total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(I - i)
                     for u in range(tile.lines // 2):
@@ -432,7 +433,7 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                         t_lanes = lanes.read_where(t.line((i, plane), (1, 0)), active)
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
-                        total[0, u] = select(active, fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+                        total[0, u] = select(active, fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -447,7 +448,7 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
 @choice(gp_from_gl_total_t_w_x_over_j, gp_from_gl_total_t_w_x_over_i, gp_from_gl_total_t_w_x_plain)
 def gp_from_gl_total_t_w_x(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int, add: int,
         tile: Tile) -> Task[...]:
-    """gp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*gl_total[i,j]*t[i,j]*w[i,j]
+    """gp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*gl_total[i,j]*t[i,j]*w[i,j]
 
     lanes over j
     or lanes over i, combined at the end
@@ -463,14 +464,14 @@ def gp_from_gl_total_t_w_x(gp: Real1, gl_total: Real2, t: Real2, w: Real2, x: Re
 @task
 def gt_from_gl_total_p_w_x_plain(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
         task: int, tasks: int) -> None:
-    """gt[i,j] += ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*w[i,j]
+    """gt[i,j] += ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*gl_total[i,j]*w[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * gl_total[i, j] * w[i, j]
+            total = (((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * gl_total[i, j] * w[i, j]
             gt[i, j] = total
 
 
@@ -489,7 +490,7 @@ def gt_from_gl_total_p_w_x_over_j(gt: Real2, gl_total: Real2, p: Real1, w: Real2
                 p_lanes = lanes.read(p.line((j,), (1,)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)
                 lanes.write_where(gt.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -497,7 +498,7 @@ def gt_from_gl_total_p_w_x_over_j(gt: Real2, gl_total: Real2, p: Real1, w: Real2
                 p_lanes = lanes.read_where(p.line((j,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                total = gl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)
                 lanes.write_where(gt.line((i, j), (0, 1)), total, active)
 
 
@@ -516,21 +517,21 @@ def gt_from_gl_total_p_w_x_over_i(gt: Real2, gl_total: Real2, p: Real1, w: Real2
                 gl_total_lanes = lanes.read(gl_total.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * w_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                total = gl_total_lanes * w_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)
                 lanes.write_where(gt.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_total_lanes = lanes.read_where(gl_total.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * w_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)
+                total = gl_total_lanes * w_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)
                 lanes.write_where(gt.line((i, j), (1, 0)), total, active)
 
 
 @choice(gt_from_gl_total_p_w_x_over_j, gt_from_gl_total_p_w_x_over_i, gt_from_gl_total_p_w_x_plain)
 def gt_from_gl_total_p_w_x(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
-    """gt[i,j] += ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*w[i,j]
+    """gt[i,j] += ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*gl_total[i,j]*w[i,j]
 
     lanes over j
     or lanes over i
@@ -546,14 +547,14 @@ def gt_from_gl_total_p_w_x(gt: Real2, gl_total: Real2, p: Real1, w: Real2, x: Re
 @task
 def gx_from_gl_total_p_t_w_x_plain(gx: Real2, gl_total: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int,
         J: int, task: int, tasks: int) -> None:
-    """gx[i,j] += (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*gl_total[i,j]*w[i,j]
+    """gx[i,j] += (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*w[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * gl_total[i, j] * w[i, j]
+            total = (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * gl_total[i, j] * w[i, j]
             gx[i, j] = total
 
 
@@ -573,7 +574,7 @@ def gx_from_gl_total_p_t_w_x_over_j(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read(t.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = gl_total_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -582,7 +583,7 @@ def gx_from_gl_total_p_t_w_x_over_j(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = gl_total_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((i, j), (0, 1)), total, active)
 
 
@@ -602,7 +603,7 @@ def gx_from_gl_total_p_t_w_x_over_i(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * w_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -610,14 +611,14 @@ def gx_from_gl_total_p_t_w_x_over_i(gx: Real2, gl_total: Real2, p: Real1, t: Rea
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * w_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)
+                total = gl_total_lanes * w_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((i, j), (1, 0)), total, active)
 
 
 @choice(gx_from_gl_total_p_t_w_x_over_j, gx_from_gl_total_p_t_w_x_over_i, gx_from_gl_total_p_t_w_x_plain)
 def gx_from_gl_total_p_t_w_x(gx: Real2, gl_total: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
-    """gx[i,j] += (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*gl_total[i,j]*w[i,j]
+    """gx[i,j] += (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*w[i,j]
 
     lanes over j
     or lanes over i
@@ -633,14 +634,14 @@ def gx_from_gl_total_p_t_w_x(gx: Real2, gl_total: Real2, p: Real1, t: Real2, w: 
 @task
 def tl_from_p_t_tp_tt_tw_tx_w_x_plain(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2,
         w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tt[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tx[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*t[i,j]*w[i,j]
+    """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))))*tw[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*tt[i,j]*w[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*tp[j]*t[i,j]*w[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*tx[i,j]*w[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j]))) * tw[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * tt[i, j] * w[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * tx[i, j] * w[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * tp[j] * t[i, j] * w[i, j]
+            total = ((1 - t[i, j]) * x[i, j] + ((p[j] - 1) * t[i, j] + 1) * ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j]))))) * tw[i, j] + (((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * tt[i, j] * w[i, j] + ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * tp[j] * t[i, j] * w[i, j] + (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * tx[i, j] * w[i, j]
             tl[i, j] = total
 
 
@@ -663,7 +664,7 @@ def tl_from_p_t_tp_tt_tw_tx_w_x_over_j(tl: Real2, p: Real1, t: Real2, tp: Real1,
                 tx_lanes = lanes.read(tx.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = (t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (t_lanes * tp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))) + (tx_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tl.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -675,7 +676,7 @@ def tl_from_p_t_tp_tt_tw_tx_w_x_over_j(tl: Real2, p: Real1, t: Real2, tp: Real1,
                 tx_lanes = lanes.read_where(tx.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = (t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (t_lanes * tp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))) + (tx_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tl.line((i, j), (0, 1)), total, active)
 
 
@@ -700,7 +701,7 @@ def tl_from_p_t_tp_tt_tw_tx_w_x_over_i(tl: Real2, p: Real1, t: Real2, tp: Real1,
                 tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = (tp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * t_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (tt_lanes * w_lanes * ((common_ * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))) + (tx_lanes * w_lanes * (lanes.fill(one()) + (((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tl.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -710,14 +711,14 @@ def tl_from_p_t_tp_tt_tw_tx_w_x_over_i(tl: Real2, p: Real1, t: Real2, tp: Real1,
                 tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = (tp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (tt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)))) + (tx_lanes * w_lanes * ((((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * t_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (tt_lanes * w_lanes * ((common_ * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (tw_lanes * ((x_lanes * (lanes.fill(one()) - t_lanes)) + (((common * t_lanes) + lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))))) + (tx_lanes * w_lanes * (lanes.fill(one()) + (((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tl.line((i, j), (1, 0)), total, active)
 
 
 @choice(tl_from_p_t_tp_tt_tw_tx_w_x_over_j, tl_from_p_t_tp_tt_tw_tx_w_x_over_i, tl_from_p_t_tp_tt_tw_tx_w_x_plain)
 def tl_from_p_t_tp_tt_tw_tx_w_x(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2, w: Real2,
         x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)))*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tt[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tx[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*t[i,j]*w[i,j]
+    """tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))))*tw[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*tt[i,j]*w[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*tp[j]*t[i,j]*w[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*tx[i,j]*w[i,j]
 
     lanes over j
     or lanes over i
@@ -733,7 +734,7 @@ def tl_from_p_t_tp_tt_tw_tx_w_x(tl: Real2, p: Real1, t: Real2, tp: Real1, tt: Re
 @task
 def hp_from_gl_total_hgx_t_w_x_plain(hp: Real1, gl_total: Real2, hgx: Real2, t: Real2, w: Real2, x: Real2, I: int,
         J: int, add: int, task: int, tasks: int) -> None:
-    """hp[j] += sum[i] Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*gl_total[i,j]*hgx[i,j]*t[i,j]*w[i,j]
+    """hp[j] += sum[i] Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*gl_total[i,j]*hgx[i,j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j])))
 
     gather, tasks share j
     """
@@ -741,7 +742,7 @@ def hp_from_gl_total_hgx_t_w_x_plain(hp: Real1, gl_total: Real2, hgx: Real2, t: 
     for j in range(first, last):
         total = zero()
         for i in range(I):
-            total += ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) * gl_total[i, j] * hgx[i, j] * t[i, j] * w[i, j]
+            total += ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) * gl_total[i, j] * hgx[i, j] * t[i, j] * w[i, j] / (1 + exp(-absolute(x[i, j])))
         if add != 0:
             total += hp[j]
         hp[j] = total
@@ -768,7 +769,7 @@ def hp_from_gl_total_hgx_t_w_x_over_j(hp: Real1, gl_total: Real2, hgx: Real2, t:
                     t_lanes = lanes.read(t.line((i, j), (0, 1)))
                     w_lanes = lanes.read(w.line((i, j), (0, 1)))
                     x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                    total[0, u] = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u])
+                    total[0, u] = total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
             for u in range(tile.lines):
                 j = start + u * lanes.width
                 result = total[0, u]
@@ -786,7 +787,7 @@ def hp_from_gl_total_hgx_t_w_x_over_j(hp: Real1, gl_total: Real2, hgx: Real2, t:
                     t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                     w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                    total = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total)
+                    total = total + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
                 if add != 0:
                     total = total + lanes.read_where(hp.line((j,), (1,)), active)
                 lanes.write_where(hp.line((j,), (1,)), total, active)
@@ -817,7 +818,7 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         t_lanes = lanes.read(t.line((i, plane), (1, 0)))
                         w_lanes = lanes.read(w.line((i, plane), (1, 0)))
                         x_lanes = lanes.read(x.line((i, plane), (1, 0)))
-                        total[0, u] = fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u])
+                        total[0, u] = total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
                 else:
                     active = lanes.first(I - i)
                     for u in range(tile.lines // 2):
@@ -827,7 +828,7 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         t_lanes = lanes.read_where(t.line((i, plane), (1, 0)), active)
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
-                        total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())), total[0, u]), total[0, u])
+                        total[0, u] = select(active, total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes))), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -842,7 +843,7 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
 @choice(hp_from_gl_total_hgx_t_w_x_over_j, hp_from_gl_total_hgx_t_w_x_over_i, hp_from_gl_total_hgx_t_w_x_plain)
 def hp_from_gl_total_hgx_t_w_x(hp: Real1, gl_total: Real2, hgx: Real2, t: Real2, w: Real2, x: Real2, I: int, J: int,
         add: int, tile: Tile) -> Task[...]:
-    """hp[j] += sum[i] Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*gl_total[i,j]*hgx[i,j]*t[i,j]*w[i,j]
+    """hp[j] += sum[i] Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*gl_total[i,j]*hgx[i,j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j])))
 
     lanes over j
     or lanes over i, combined at the end
@@ -858,14 +859,14 @@ def hp_from_gl_total_hgx_t_w_x(hp: Real1, gl_total: Real2, hgx: Real2, t: Real2,
 @task
 def ht_from_gl_total_hgp_hgw_hgx_p_w_x_plain(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2,
         p: Real1, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """ht[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgw[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*w[i,j])*gl_total[i,j]
+    """ht[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgx[i,j]*w[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*hgw[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*hgp[j]*w[i,j])*gl_total[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = (((p[j] - 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - 1) * hgx[i, j] * w[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * hgw[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * hgp[j] * w[i, j]) * gl_total[i, j]
+            total = ((-1 + (p[j] - 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * hgx[i, j] * w[i, j] + (((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * hgw[i, j] + ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * hgp[j] * w[i, j]) * gl_total[i, j]
             ht[i, j] = total
 
 
@@ -887,7 +888,7 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_j(ht: Real2, gl_total: Real2, hgp: R
                 p_lanes = lanes.read(p.line((j,), (1,)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = gl_total_lanes * ((hgp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))))
                 lanes.write_where(ht.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -898,7 +899,7 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_j(ht: Real2, gl_total: Real2, hgp: R
                 p_lanes = lanes.read_where(p.line((j,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = gl_total_lanes * ((hgp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgw_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))))
                 lanes.write_where(ht.line((i, j), (0, 1)), total, active)
 
 
@@ -921,7 +922,7 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i(ht: Real2, gl_total: Real2, hgp: R
                 hgx_lanes = lanes.read(hgx.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * ((hgp_common * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_common * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgw_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))))
                 lanes.write_where(ht.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -930,7 +931,7 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i(ht: Real2, gl_total: Real2, hgp: R
                 hgx_lanes = lanes.read_where(hgx.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * ((hgp_common * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))))
+                total = gl_total_lanes * ((hgp_common * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgw_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))))
                 lanes.write_where(ht.line((i, j), (1, 0)), total, active)
 
 
@@ -938,7 +939,7 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x_over_i(ht: Real2, gl_total: Real2, hgp: R
     ht_from_gl_total_hgp_hgw_hgx_p_w_x_plain)
 def ht_from_gl_total_hgp_hgw_hgx_p_w_x(ht: Real2, gl_total: Real2, hgp: Real1, hgw: Real2, hgx: Real2, p: Real1,
         w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """ht[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgw[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*w[i,j])*gl_total[i,j]
+    """ht[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgx[i,j]*w[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*hgw[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*hgp[j]*w[i,j])*gl_total[i,j]
 
     lanes over j
     or lanes over i
@@ -954,14 +955,14 @@ def ht_from_gl_total_hgp_hgw_hgx_p_w_x(ht: Real2, gl_total: Real2, hgp: Real1, h
 @task
 def hw_from_gl_total_hgp_hgt_hgx_p_t_x_plain(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2,
         p: Real1, t: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """hw[i,j] += (((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgt[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgx[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*t[i,j])*gl_total[i,j]
+    """hw[i,j] += (((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*hgt[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*hgp[j]*t[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgx[i,j])*gl_total[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = (((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * hgt[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * hgx[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * hgp[j] * t[i, j]) * gl_total[i, j]
+            total = ((((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * hgt[i, j] + ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * hgp[j] * t[i, j] + (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * hgx[i, j]) * gl_total[i, j]
             hw[i, j] = total
 
 
@@ -983,7 +984,7 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_j(hw: Real2, gl_total: Real2, hgp: R
                 p_lanes = lanes.read(p.line((j,), (1,)))
                 t_lanes = lanes.read(t.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = gl_total_lanes * ((hgp_lanes * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)))
                 lanes.write_where(hw.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -994,7 +995,7 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_j(hw: Real2, gl_total: Real2, hgp: R
                 p_lanes = lanes.read_where(p.line((j,), (1,)), active)
                 t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = gl_total_lanes * ((hgp_lanes * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgt_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)))
                 lanes.write_where(hw.line((i, j), (0, 1)), total, active)
 
 
@@ -1017,7 +1018,7 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i(hw: Real2, gl_total: Real2, hgp: R
                 hgx_lanes = lanes.read(hgx.line((i, j), (1, 0)))
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * ((hgp_common * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                total = gl_total_lanes * ((hgp_common * t_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgt_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * (lanes.fill(one()) + (((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)))
                 lanes.write_where(hw.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1026,7 +1027,7 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i(hw: Real2, gl_total: Real2, hgp: R
                 hgx_lanes = lanes.read_where(hgx.line((i, j), (1, 0)), active)
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * ((hgp_common * t_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (hgt_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (hgx_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)))
+                total = gl_total_lanes * ((hgp_common * t_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (hgt_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (hgx_lanes * (lanes.fill(one()) + (((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)))
                 lanes.write_where(hw.line((i, j), (1, 0)), total, active)
 
 
@@ -1034,7 +1035,7 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x_over_i(hw: Real2, gl_total: Real2, hgp: R
     hw_from_gl_total_hgp_hgt_hgx_p_t_x_plain)
 def hw_from_gl_total_hgp_hgt_hgx_p_t_x(hw: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgx: Real2, p: Real1,
         t: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """hw[i,j] += (((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*hgt[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgx[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*hgp[j]*t[i,j])*gl_total[i,j]
+    """hw[i,j] += (((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*hgt[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*hgp[j]*t[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgx[i,j])*gl_total[i,j]
 
     lanes over j
     or lanes over i
@@ -1050,14 +1051,14 @@ def hw_from_gl_total_hgp_hgt_hgx_p_t_x(hw: Real2, gl_total: Real2, hgp: Real1, h
 @task
 def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_plain(hx: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgw: Real2,
         hgx: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """hx[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgt[i,j]*w[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise(((1 - exp(-x[i,j])/(1 + exp(-x[i,j])))*exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), ((1 - exp(x[i,j])/(exp(x[i,j]) + 1))*exp(x[i,j])/(exp(x[i,j]) + 1), True))*hgx[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgw[i,j] + Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*hgp[j]*t[i,j]*w[i,j])*gl_total[i,j]
+    """hx[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgt[i,j]*w[i,j] + (1 - exp(-Abs(x[i,j]))/(1 + exp(-Abs(x[i,j]))))*((p[j] - 1)*t[i,j] + 1)*exp(-Abs(x[i,j]))*hgx[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))) + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgw[i,j] + Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*hgp[j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = (((p[j] - 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - 1) * hgt[i, j] * w[i, j] + ((p[j] - 1) * t[i, j] + 1) * ((1 - exp(-x[i, j]) / (1 + exp(-x[i, j]))) * exp(-x[i, j]) / (1 + exp(-x[i, j])) if x[i, j] > zero() else (1 - exp(x[i, j]) / (exp(x[i, j]) + 1)) * exp(x[i, j]) / (exp(x[i, j]) + 1)) * hgx[i, j] * w[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * hgw[i, j] + ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) * hgp[j] * t[i, j] * w[i, j]) * gl_total[i, j]
+            total = ((-1 + (p[j] - 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * hgt[i, j] * w[i, j] + (1 - exp(-absolute(x[i, j])) / (1 + exp(-absolute(x[i, j])))) * ((p[j] - 1) * t[i, j] + 1) * exp(-absolute(x[i, j])) * hgx[i, j] * w[i, j] / (1 + exp(-absolute(x[i, j]))) + (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * hgw[i, j] + ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) * hgp[j] * t[i, j] * w[i, j] / (1 + exp(-absolute(x[i, j])))) * gl_total[i, j]
             hx[i, j] = total
 
 
@@ -1082,7 +1083,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_j(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read(t.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = gl_total_lanes * ((hgp_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (hgt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (hgw_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))))
                 lanes.write_where(hx.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1095,7 +1096,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_j(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read_where(t.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = gl_total_lanes * ((hgp_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
+                total = gl_total_lanes * ((hgp_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (hgt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (hgw_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))))
                 lanes.write_where(hx.line((i, j), (0, 1)), total, active)
 
 
@@ -1109,8 +1110,8 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
     for j in range(first, last):
         common = lanes.fill(p[j] - 1)
         common_ = lanes.fill(p[j] - 1)
-        common_2 = lanes.fill(p[j] - 1)
         hgp_common = lanes.fill(hgp[j])
+        common_2 = lanes.fill(p[j] - 1)
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -1122,7 +1123,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read(t.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
+                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (hgw_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((common_2 * t_lanes) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))))
                 lanes.write_where(hx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1133,7 +1134,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
                 t_lanes = lanes.read_where(t.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (hgw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * ((common_2 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))))
+                total = gl_total_lanes * ((hgp_common * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (hgt_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (hgw_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((common_2 * t_lanes) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))))
                 lanes.write_where(hx.line((i, j), (1, 0)), total, active)
 
 
@@ -1141,7 +1142,7 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_over_i(hx: Real2, gl_total: Real2, 
     hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x_plain)
 def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x(hx: Real2, gl_total: Real2, hgp: Real1, hgt: Real2, hgw: Real2,
         hgx: Real2, p: Real1, t: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """hx[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*hgt[i,j]*w[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise(((1 - exp(-x[i,j])/(1 + exp(-x[i,j])))*exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), ((1 - exp(x[i,j])/(exp(x[i,j]) + 1))*exp(x[i,j])/(exp(x[i,j]) + 1), True))*hgx[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*hgw[i,j] + Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*hgp[j]*t[i,j]*w[i,j])*gl_total[i,j]
+    """hx[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgt[i,j]*w[i,j] + (1 - exp(-Abs(x[i,j]))/(1 + exp(-Abs(x[i,j]))))*((p[j] - 1)*t[i,j] + 1)*exp(-Abs(x[i,j]))*hgx[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))) + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*hgw[i,j] + Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*hgp[j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]
 
     lanes over j
     or lanes over i
@@ -1157,14 +1158,14 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x(hx: Real2, gl_total: Real2, hgp: Re
 @task
 def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2,
         tp: Real1, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
-    """tgt[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tgl_total[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*gl_total[i,j]*w[i,j]
+    """tgt[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tx[i,j]*w[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*gl_total[i,j]*tw[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*tgl_total[i,j]*w[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*tp[j]*gl_total[i,j]*w[i,j]
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = ((p[j] - 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - 1) * gl_total[i, j] * tx[i, j] * w[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * gl_total[i, j] * tw[i, j] + ((p[j] - 1) * (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) - x[i, j]) * tgl_total[i, j] * w[i, j] + (log1p(exp(-x[i, j])) if x[i, j] > zero() else (log1p(exp(x[i, j])) - x[i, j])) * tp[j] * gl_total[i, j] * w[i, j]
+            total = (-1 + (p[j] - 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * gl_total[i, j] * tx[i, j] * w[i, j] + (((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * gl_total[i, j] * tw[i, j] + (((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * (p[j] - 1) - x[i, j]) * tgl_total[i, j] * w[i, j] + ((zero() if x[i, j] > zero() else (-x[i, j])) + log1p(exp(-absolute(x[i, j])))) * tp[j] * gl_total[i, j] * w[i, j]
             tgt[i, j] = total
 
 
@@ -1188,7 +1189,7 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_j(tgt: Real2, gl_total: Real
                 tx_lanes = lanes.read(tx.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = (gl_total_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                total = (gl_total_lanes * tp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes))
                 lanes.write_where(tgt.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1200,7 +1201,7 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_j(tgt: Real2, gl_total: Real
                 tx_lanes = lanes.read_where(tx.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = (gl_total_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                total = (gl_total_lanes * tp_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (gl_total_lanes * tw_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes))
                 lanes.write_where(tgt.line((i, j), (0, 1)), total, active)
 
 
@@ -1226,7 +1227,7 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i(tgt: Real2, gl_total: Real
                 tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = (tp_common * gl_total_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                total = (tp_common * gl_total_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (gl_total_lanes * tw_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes))
                 lanes.write_where(tgt.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1236,7 +1237,7 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i(tgt: Real2, gl_total: Real
                 tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = (tp_common * gl_total_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) + (gl_total_lanes * tw_lanes * ((common * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes)) - x_lanes))
+                total = (tp_common * gl_total_lanes * w_lanes * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) + (gl_total_lanes * tw_lanes * ((common * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (tgl_total_lanes * w_lanes * ((common_ * (select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))))) - x_lanes))
                 lanes.write_where(tgt.line((i, j), (1, 0)), total, active)
 
 
@@ -1244,7 +1245,7 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_over_i(tgt: Real2, gl_total: Real
     tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain)
 def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2, tp: Real1,
         tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, tile: Tile) -> Task[...]:
-    """tgt[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tx[i,j]*w[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*gl_total[i,j]*tw[i,j] + ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True)) - x[i,j])*tgl_total[i,j]*w[i,j] + Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,j], True))*tp[j]*gl_total[i,j]*w[i,j]
+    """tgt[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tx[i,j]*w[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*gl_total[i,j]*tw[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*tgl_total[i,j]*w[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*tp[j]*gl_total[i,j]*w[i,j]
 
     lanes over j
     or lanes over i
@@ -1261,14 +1262,14 @@ def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x(tgt: Real2, gl_total: Real2, p: R
 def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_plain(tgx: Real2, gl_total: Real2, p: Real1, t: Real2,
         tgl_total: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, task: int,
         tasks: int) -> None:
-    """tgx[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tt[i,j]*w[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise(((1 - exp(-x[i,j])/(1 + exp(-x[i,j])))*exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), ((1 - exp(x[i,j])/(exp(x[i,j]) + 1))*exp(x[i,j])/(exp(x[i,j]) + 1), True))*gl_total[i,j]*tx[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*gl_total[i,j]*tw[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tgl_total[i,j]*w[i,j] + Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*tp[j]*gl_total[i,j]*t[i,j]*w[i,j]
+    """tgx[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tt[i,j]*w[i,j] + (1 - exp(-Abs(x[i,j]))/(1 + exp(-Abs(x[i,j]))))*((p[j] - 1)*t[i,j] + 1)*exp(-Abs(x[i,j]))*gl_total[i,j]*tx[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))) + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tw[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*tgl_total[i,j]*w[i,j] + Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*tp[j]*gl_total[i,j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j])))
 
     gather, tasks share i
     """
     first, last = share(I, task, tasks)
     for i in range(first, last):
         for j in range(J):
-            total = ((p[j] - 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - 1) * gl_total[i, j] * tt[i, j] * w[i, j] + ((p[j] - 1) * t[i, j] + 1) * ((1 - exp(-x[i, j]) / (1 + exp(-x[i, j]))) * exp(-x[i, j]) / (1 + exp(-x[i, j])) if x[i, j] > zero() else (1 - exp(x[i, j]) / (exp(x[i, j]) + 1)) * exp(x[i, j]) / (exp(x[i, j]) + 1)) * gl_total[i, j] * tx[i, j] * w[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * gl_total[i, j] * tw[i, j] + (((p[j] - 1) * t[i, j] + 1) * ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) - t[i, j] + 1) * tgl_total[i, j] * w[i, j] + ((-exp(-x[i, j]) / (1 + exp(-x[i, j]))) if x[i, j] > zero() else (-1 + exp(x[i, j]) / (exp(x[i, j]) + 1))) * tp[j] * gl_total[i, j] * t[i, j] * w[i, j]
+            total = (-1 + (p[j] - 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * gl_total[i, j] * tt[i, j] * w[i, j] + (1 - exp(-absolute(x[i, j])) / (1 + exp(-absolute(x[i, j])))) * ((p[j] - 1) * t[i, j] + 1) * exp(-absolute(x[i, j])) * gl_total[i, j] * tx[i, j] * w[i, j] / (1 + exp(-absolute(x[i, j]))) + (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * gl_total[i, j] * tw[i, j] + (-t[i, j] + 1 + ((p[j] - 1) * t[i, j] + 1) * ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) / (1 + exp(-absolute(x[i, j])))) * tgl_total[i, j] * w[i, j] + ((-exp(-absolute(x[i, j]))) if x[i, j] > zero() else real(-1)) * tp[j] * gl_total[i, j] * t[i, j] * w[i, j] / (1 + exp(-absolute(x[i, j])))
             tgx[i, j] = total
 
 
@@ -1294,7 +1295,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_j(tgx: Real2, gl_total:
                 tx_lanes = lanes.read(tx.line((i, j), (0, 1)))
                 w_lanes = lanes.read(w.line((i, j), (0, 1)))
                 x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                total = (gl_total_lanes * t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (gl_total_lanes * t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (gl_total_lanes * tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (tgl_total_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1308,7 +1309,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_j(tgx: Real2, gl_total:
                 tx_lanes = lanes.read_where(tx.line((i, j), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (0, 1)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (0, 1)), active)
-                total = (gl_total_lanes * t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (gl_total_lanes * t_lanes * tp_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (gl_total_lanes * tt_lanes * w_lanes * (((p_lanes - lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (tgl_total_lanes * w_lanes * (lanes.fill(one()) + (((t_lanes * (p_lanes - lanes.fill(one()))) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (0, 1)), total, active)
 
 
@@ -1323,8 +1324,8 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
         common = lanes.fill(p[j] - 1)
         common_ = lanes.fill(p[j] - 1)
         common_2 = lanes.fill(p[j] - 1)
-        common_3 = lanes.fill(p[j] - 1)
         tp_common = lanes.fill(tp[j])
+        common_3 = lanes.fill(p[j] - 1)
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
@@ -1337,7 +1338,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
                 tx_lanes = lanes.read(tx.line((i, j), (1, 0)))
                 w_lanes = lanes.read(w.line((i, j), (1, 0)))
                 x_lanes = lanes.read(x.line((i, j), (1, 0)))
-                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_3 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((common_3 * t_lanes) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (tgl_total_lanes * w_lanes * (lanes.fill(one()) + (((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1349,7 +1350,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
                 tx_lanes = lanes.read_where(tx.line((i, j), (1, 0)), active)
                 w_lanes = lanes.read_where(w.line((i, j), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((i, j), (1, 0)), active)
-                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * ((((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * ((common_3 * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgl_total_lanes * w_lanes * ((((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()))) + lanes.fill(one()) - t_lanes))
+                total = (tp_common * gl_total_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (gl_total_lanes * tt_lanes * w_lanes * ((common_2 * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - lanes.fill(one()))) + (gl_total_lanes * tw_lanes * (lanes.fill(one()) + (((common * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_lanes * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * ((common_3 * t_lanes) + lanes.fill(one())) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) + (tgl_total_lanes * w_lanes * (lanes.fill(one()) + (((common_ * t_lanes) + lanes.fill(one())) * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes))
                 lanes.write_where(tgx.line((i, j), (1, 0)), total, active)
 
 
@@ -1358,7 +1359,7 @@ def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x_over_i(tgx: Real2, gl_total:
 def tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x(tgx: Real2, gl_total: Real2, p: Real1, t: Real2,
         tgl_total: Real2, tp: Real1, tt: Real2, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int,
         tile: Tile) -> Task[...]:
-    """tgx[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - 1)*gl_total[i,j]*tt[i,j]*w[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise(((1 - exp(-x[i,j])/(1 + exp(-x[i,j])))*exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), ((1 - exp(x[i,j])/(exp(x[i,j]) + 1))*exp(x[i,j])/(exp(x[i,j]) + 1), True))*gl_total[i,j]*tx[i,j]*w[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*gl_total[i,j]*tw[i,j] + (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True)) - t[i,j] + 1)*tgl_total[i,j]*w[i,j] + Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i,j])/(exp(x[i,j]) + 1), True))*tp[j]*gl_total[i,j]*t[i,j]*w[i,j]
+    """tgx[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tt[i,j]*w[i,j] + (1 - exp(-Abs(x[i,j]))/(1 + exp(-Abs(x[i,j]))))*((p[j] - 1)*t[i,j] + 1)*exp(-Abs(x[i,j]))*gl_total[i,j]*tx[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j]))) + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tw[i,j] + (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*tgl_total[i,j]*w[i,j] + Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*tp[j]*gl_total[i,j]*t[i,j]*w[i,j]/(1 + exp(-Abs(x[i,j])))
 
     lanes over j
     or lanes over i
@@ -1434,7 +1435,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'p'),
             outputs=('l', 'y', 'z'),
             phases=(
-                Phase(  # l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j]))...
+                Phase(  # l[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (-...
                     l_from_p_t_w_x,
                     ('l', 'p', 't', 'w', 'x'),
                     ('I', 'J'),
@@ -1469,25 +1470,25 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('I', 'J'),
                 ),
-                Phase(  # gp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,...
+                Phase(  # gp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))...
                     gp_from_gl_total_t_w_x,
                     ('gp', 'gl_total', 't', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 't', 'w'),
                 ),
-                Phase(  # gt[i,j] += ((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j]))...
+                Phase(  # gt[i,j] += ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p...
                     gt_from_gl_total_p_w_x,
                     ('gt', 'gl_total', 'p', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 'w'),
                 ),
-                Phase(  # gw[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])...  # as l[i,j]
+                Phase(  # gw[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (...  # as l[i,j]
                     l_from_p_t_w_x,
                     ('gw', 'p', 't', 'gl_total', 'x'),
                     ('I', 'J'),
                     linear=('gl_total',),
                 ),
-                Phase(  # gx[i,j] += (((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j]...
+                Phase(  # gx[i,j] += (-t[i,j] + 1 + ((p[j] - 1)*t[i,j] + 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j]...
                     gx_from_gl_total_p_t_w_x,
                     ('gx', 'gl_total', 'p', 't', 'w', 'x'),
                     ('I', 'J'),
@@ -1499,7 +1500,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'p', 'tx', 'tt', 'tw', 'tp'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j])...
+                Phase(  # tl[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), (...
                     tl_from_p_t_tp_tt_tw_tx_w_x,
                     ('tl', 'p', 't', 'tp', 'tt', 'tw', 'tx', 'w', 'x'),
                     ('I', 'J'),
@@ -1533,42 +1534,42 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('I', 'J'),
                 ),
-                Phase(  # hp[j] += sum[i] Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[i...
+                Phase(  # hp[j] += sum[i] Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*gl_total[i,j]*h...
                     hp_from_gl_total_hgx_t_w_x,
                     ('hp', 'gl_total', 'hgx', 't', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 'hgx', 't', 'w'),
                 ),
-                Phase(  # hp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,...  # as gp[j]
+                Phase(  # hp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))...  # as gp[j]
                     gp_from_gl_total_t_w_x,
                     ('hp', 'gl_total', 'hgw', 't', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 'hgw', 't'),
                 ),
-                Phase(  # hp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i,...  # as gp[j]
+                Phase(  # hp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))...  # as gp[j]
                     gp_from_gl_total_t_w_x,
                     ('hp', 'gl_total', 'hgt', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 'hgt', 'w'),
                 ),
-                Phase(  # hgl_total[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-...  # as tl[i,j]
+                Phase(  # hgl_total[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] ...  # as tl[i,j]
                     tl_from_p_t_tp_tt_tw_tx_w_x,
                     ('hgl_total', 'p', 't', 'hgp', 'hgt', 'hgw', 'hgx', 'w', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # ht[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 +...
+                Phase(  # ht[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1...
                     ht_from_gl_total_hgp_hgw_hgx_p_w_x,
                     ('ht', 'gl_total', 'hgp', 'hgw', 'hgx', 'p', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total',),
                 ),
-                Phase(  # hw[i,j] += (((p[j] - 1)*Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])...
+                Phase(  # hw[i,j] += (((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(...
                     hw_from_gl_total_hgp_hgt_hgx_p_t_x,
                     ('hw', 'gl_total', 'hgp', 'hgt', 'hgx', 'p', 't', 'x'),
                     ('I', 'J'),
                     linear=('gl_total',),
                 ),
-                Phase(  # hx[i,j] += (((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 +...
+                Phase(  # hx[i,j] += ((-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1...
                     hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x,
                     ('hx', 'gl_total', 'hgp', 'hgt', 'hgw', 'hgx', 'p', 't', 'w', 'x'),
                     ('I', 'J'),
@@ -1620,41 +1621,41 @@ DEFINITION = Definition(
                     ('tgl_total', 'tgy', 'tgz'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i...  # as gp[j]
+                Phase(  # tgp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))...  # as gp[j]
                     gp_from_gl_total_t_w_x,
                     ('tgp', 't', 'tgl_total', 'w', 'x'),
                     ('I', 'J'),
                     linear=('t', 'tgl_total', 'w'),
                 ),
-                Phase(  # tgp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i...  # as gp[j]
+                Phase(  # tgp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))...  # as gp[j]
                     gp_from_gl_total_t_w_x,
                     ('tgp', 'gl_total', 'tt', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 'tt', 'w'),
                 ),
-                Phase(  # tgp[j] += sum[i] Piecewise((log1p(exp(-x[i,j])), x[i,j] > 0), (log1p(exp(x[i,j])) - x[i...  # as gp[j]
+                Phase(  # tgp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))...  # as gp[j]
                     gp_from_gl_total_t_w_x,
                     ('tgp', 'gl_total', 't', 'tw', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 't', 'tw'),
                 ),
-                Phase(  # tgp[j] += sum[i] Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 + exp(x[...  # as hp[j]
+                Phase(  # tgp[j] += sum[i] Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*gl_total[i,j]*...  # as hp[j]
                     hp_from_gl_total_hgx_t_w_x,
                     ('tgp', 'gl_total', 't', 'tx', 'w', 'x'),
                     ('I', 'J'),
                     linear=('gl_total', 't', 'tx', 'w'),
                 ),
-                Phase(  # tgt[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 +...
+                Phase(  # tgt[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1...
                     tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x,
                     ('tgt', 'gl_total', 'p', 'tgl_total', 'tp', 'tw', 'tx', 'w', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgw[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*Piecewise((log1p(exp(-x[i,j]...  # as tl[i,j]
+                Phase(  # tgw[i,j] += ((1 - t[i,j])*x[i,j] + ((p[j] - 1)*t[i,j] + 1)*(Piecewise((0, x[i,j] > 0), ...  # as tl[i,j]
                     tl_from_p_t_tp_tt_tw_tx_w_x,
                     ('tgw', 'p', 't', 'tp', 'tt', 'tgl_total', 'tx', 'gl_total', 'x'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgx[i,j] += ((p[j] - 1)*Piecewise((-exp(-x[i,j])/(1 + exp(-x[i,j])), x[i,j] > 0), (-1 +...
+                Phase(  # tgx[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1...
                     tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x,
                     ('tgx', 'gl_total', 'p', 't', 'tgl_total', 'tp', 'tt', 'tw', 'tx', 'w', 'x'),
                     ('I', 'J'),

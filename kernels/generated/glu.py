@@ -14,12 +14,11 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
-    fma,
     one,
-    real,
     require_abi,
     select,
     share,
@@ -33,7 +32,7 @@ require_abi(8, __name__)
 @task
 def y_from_x_plain(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int, task: int,
         tasks: int) -> None:
-    """y[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x_2[m,x1_2,c,r])), x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1), True))*x[m,x1,c,r]
+    """y[m,c,r] += sum[x1,x1_2] Piecewise((1, x_2[m,x1_2,c,r] > 0), (exp(-Abs(x_2[m,x1_2,c,r])), True))*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     gather, tasks share m c; 2 guards
@@ -48,7 +47,7 @@ def y_from_x_plain(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: i
             if 0 <= x1_2 < X1_2:
                 x1 = 0
                 if 0 <= x1 < X1:
-                    total += (1 / (1 + exp(-x_2[m, x1_2, c, r])) if x_2[m, x1_2, c, r] > zero() else exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)) * x[m, x1, c, r]
+                    total += (one() if x_2[m, x1_2, c, r] > zero() else exp(-absolute(x_2[m, x1_2, c, r]))) * x[m, x1, c, r] / (1 + exp(-absolute(x_2[m, x1_2, c, r])))
             if add != 0:
                 total += y[m, c, r]
             y[m, c, r] = total
@@ -79,7 +78,7 @@ def y_from_x_over_r(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: 
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        total[0, u] = fma(x_lanes, select(x_2_lanes > lanes.fill(zero()), lanes.fill(one()) / (lanes.fill(one()) + exp(-x_2_lanes)), exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))), total[0, u])
+                        total[0, u] = total[0, u] + x_lanes * select(x_2_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_2_lanes))) / (lanes.fill(one()) + exp(-absolute(x_2_lanes)))
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -92,7 +91,7 @@ def y_from_x_over_r(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: 
 @choice(y_from_x_over_r, y_from_x_plain, merges={"M": (0, 0, 0), "C": (1, 2, 2), "R": (2, 3, 3)})
 def y_from_x(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
         tile: Tile) -> Task[...]:
-    """y[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x_2[m,x1_2,c,r])), x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1), True))*x[m,x1,c,r]
+    """y[m,c,r] += sum[x1,x1_2] Piecewise((1, x_2[m,x1_2,c,r] > 0), (exp(-Abs(x_2[m,x1_2,c,r])), True))*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -106,7 +105,7 @@ def y_from_x(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1
 @task
 def gx_from_gy_x_plain(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int, task: int,
         tasks: int) -> None:
-    """gx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1), True))*gy[m,c,r]
+    """gx[m,x1,c,r] += sum[x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])), True))*gy[m,c,r]/(1 + exp(-Abs(x[m,x1_2,c,r])))
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     scatter, tasks share m c r; 2 guards
@@ -122,7 +121,7 @@ def gx_from_gy_x_plain(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X
         if 0 <= x1 < X1:
             x1_2 = 1
             if 0 <= x1_2 < X1_2:
-                gx[m, x1, c, r] += (1 / (1 + exp(-x[m, x1_2, c, r])) if x[m, x1_2, c, r] > zero() else exp(x[m, x1_2, c, r]) / (exp(x[m, x1_2, c, r]) + 1)) * gy[m, c, r]
+                gx[m, x1, c, r] += (one() if x[m, x1_2, c, r] > zero() else exp(-absolute(x[m, x1_2, c, r]))) * gy[m, c, r] / (1 + exp(-absolute(x[m, x1_2, c, r])))
 
 
 @task
@@ -150,7 +149,7 @@ def gx_from_gy_x_over_r(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, 
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(one()) / (lanes.fill(one()) + exp(-x_lanes)), exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))), total[0, u])
+                        total[0, u] = total[0, u] + gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -161,7 +160,7 @@ def gx_from_gy_x_over_r(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, 
 @choice(gx_from_gy_x_over_r, gx_from_gy_x_plain, merges={"M": (0, 0, 0), "C": (2, 1, 2), "R": (3, 2, 3)})
 def gx_from_gy_x(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         tile: Tile) -> Task[...]:
-    """gx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1), True))*gy[m,c,r]
+    """gx[m,x1,c,r] += sum[x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])), True))*gy[m,c,r]/(1 + exp(-Abs(x[m,x1_2,c,r])))
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -175,7 +174,7 @@ def gx_from_gy_x(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, X1: int
 @task
 def gx_from_gy_x_2_plain(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         add: int, task: int, tasks: int) -> None:
-    """gx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*x[m,x1,c,r]
+    """gx[m,x1_2,c,r] += sum[x1] exp(-Abs(x_2[m,x1_2,c,r]))*gy[m,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     scatter, tasks share m c r; 2 guards
@@ -192,7 +191,8 @@ def gx_from_gy_x_2_plain(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: 
         if 0 <= x1_2 < X1_2:
             x1 = 0
             if 0 <= x1 < X1:
-                gx[m, x1_2, c, r] += (exp(-x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**2 if x_2[m, x1_2, c, r] > zero() else (exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1) - exp(2 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**2)) * gy[m, c, r] * x[m, x1, c, r]
+                v0 = exp(-absolute(x_2[m, x1_2, c, r]))
+                gx[m, x1_2, c, r] += v0 * gy[m, c, r] * x[m, x1, c, r] / (v0 + 1)**2
 
 
 @task
@@ -223,9 +223,9 @@ def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C:
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        u_ = exp(x_2_lanes) + lanes.fill(one())
-                        u_2 = lanes.fill(one()) + exp(-x_2_lanes)
-                        total[0, u] = fma(gy_lanes * x_lanes, select(x_2_lanes > lanes.fill(zero()), exp(-x_2_lanes) / (u_2 * u_2), (exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_2_lanes) / (u_ * u_))), total[0, u])
+                        v0 = exp(-absolute(x_2_lanes))
+                        u_ = v0 + lanes.fill(one())
+                        total[0, u] = total[0, u] + gy_lanes * v0 * x_lanes / (u_ * u_)
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -239,7 +239,7 @@ def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C:
     merges={"M": (0, 0, 0, 0), "C": (2, 1, 2, 2), "R": (3, 2, 3, 3)})
 def gx_from_gy_x_2(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
         tile: Tile) -> Task[...]:
-    """gx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*x[m,x1,c,r]
+    """gx[m,x1_2,c,r] += sum[x1] exp(-Abs(x_2[m,x1_2,c,r]))*gy[m,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -253,7 +253,7 @@ def gx_from_gy_x_2(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C: int, R
 @task
 def ty_from_tx_x_plain(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         add: int, task: int, tasks: int) -> None:
-    """ty[m,c,r] += sum[x1,x1_2] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*tx[m,x1_2,c,r]*x[m,x1,c,r]
+    """ty[m,c,r] += sum[x1,x1_2] exp(-Abs(x_2[m,x1_2,c,r]))*tx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     gather, tasks share m c; 2 guards
@@ -268,7 +268,8 @@ def ty_from_tx_x_plain(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: in
             if 0 <= x1 < X1:
                 x1_2 = 1
                 if 0 <= x1_2 < X1_2:
-                    total += (exp(-x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**2 if x_2[m, x1_2, c, r] > zero() else (exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1) - exp(2 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**2)) * tx[m, x1_2, c, r] * x[m, x1, c, r]
+                    v0 = exp(-absolute(x_2[m, x1_2, c, r]))
+                    total += v0 * tx[m, x1_2, c, r] * x[m, x1, c, r] / (v0 + 1)**2
             if add != 0:
                 total += ty[m, c, r]
             ty[m, c, r] = total
@@ -300,9 +301,9 @@ def ty_from_tx_x_over_r(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: i
                         tx_lanes = lanes.read_where(tx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        u_ = exp(x_2_lanes) + lanes.fill(one())
-                        u_2 = lanes.fill(one()) + exp(-x_2_lanes)
-                        total[0, u] = fma(tx_lanes * x_lanes, select(x_2_lanes > lanes.fill(zero()), exp(-x_2_lanes) / (u_2 * u_2), (exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_2_lanes) / (u_ * u_))), total[0, u])
+                        v0 = exp(-absolute(x_2_lanes))
+                        u_ = v0 + lanes.fill(one())
+                        total[0, u] = total[0, u] + tx_lanes * v0 * x_lanes / (u_ * u_)
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -315,7 +316,7 @@ def ty_from_tx_x_over_r(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: i
 @choice(ty_from_tx_x_over_r, ty_from_tx_x_plain, merges={"M": (0, 0, 0, 0), "C": (1, 2, 2, 2), "R": (2, 3, 3, 3)})
 def ty_from_tx_x(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int, X1_2: int, add: int,
         tile: Tile) -> Task[...]:
-    """ty[m,c,r] += sum[x1,x1_2] Piecewise((exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2, True))*tx[m,x1_2,c,r]*x[m,x1,c,r]
+    """ty[m,c,r] += sum[x1,x1_2] exp(-Abs(x_2[m,x1_2,c,r]))*tx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -329,7 +330,7 @@ def ty_from_tx_x(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: 
 @task
 def hx_from_gy_hgx_x_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         add: int, task: int, tasks: int) -> None:
-    """hx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1) - exp(2*x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*hgx[m,x1_2,c,r]
+    """hx[m,x1,c,r] += sum[x1_2] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*hgx[m,x1_2,c,r]/(1 + exp(-Abs(x[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     scatter, tasks share m c r; 2 guards
@@ -346,7 +347,8 @@ def hx_from_gy_hgx_x_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C
         if 0 <= x1 < X1:
             x1_2 = 1
             if 0 <= x1_2 < X1_2:
-                hx[m, x1, c, r] += (exp(-x[m, x1_2, c, r]) / (1 + exp(-x[m, x1_2, c, r]))**2 if x[m, x1_2, c, r] > zero() else (exp(x[m, x1_2, c, r]) / (exp(x[m, x1_2, c, r]) + 1) - exp(2 * x[m, x1_2, c, r]) / (exp(x[m, x1_2, c, r]) + 1)**2)) * gy[m, c, r] * hgx[m, x1_2, c, r]
+                v0 = exp(-absolute(x[m, x1_2, c, r]))
+                hx[m, x1, c, r] += v0 * gy[m, c, r] * hgx[m, x1_2, c, r] / (v0 + 1)**2
 
 
 @task
@@ -377,9 +379,9 @@ def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, 
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        u_ = exp(x_lanes) + lanes.fill(one())
-                        u_2 = lanes.fill(one()) + exp(-x_lanes)
-                        total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_2 * u_2), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_))), total[0, u])
+                        v0 = exp(-absolute(x_lanes))
+                        u_ = v0 + lanes.fill(one())
+                        total[0, u] = total[0, u] + gy_lanes * hgx_lanes * v0 / (u_ * u_)
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -393,7 +395,7 @@ def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, 
     merges={"M": (0, 0, 0, 0), "C": (2, 1, 2, 2), "R": (3, 2, 3, 3)})
 def hx_from_gy_hgx_x(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int, R: int, X1: int, X1_2: int,
         add: int, tile: Tile) -> Task[...]:
-    """hx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, x[m,x1_2,c,r] > 0), (exp(x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1) - exp(2*x[m,x1_2,c,r])/(exp(x[m,x1_2,c,r]) + 1)**2, True))*gy[m,c,r]*hgx[m,x1_2,c,r]
+    """hx[m,x1,c,r] += sum[x1_2] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*hgx[m,x1_2,c,r]/(1 + exp(-Abs(x[m,x1_2,c,r])))**2
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -407,7 +409,7 @@ def hx_from_gy_hgx_x(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, C: int,
 @task
 def hx_from_gy_hgx_x_2_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int,
         X1: int, X1_2: int, add: int, task: int, tasks: int) -> None:
-    """hx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2 + 2*exp(-2*x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**3, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - 3*exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2 + 2*exp(3*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**3, True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]
+    """hx[m,x1_2,c,r] += sum[x1] Piecewise(((-1 + exp(-Abs(x_2[m,x1_2,c,r])))*exp(-Abs(x_2[m,x1_2,c,r])), x_2[m,x1_2,c,r] > 0), (-(-1 + exp(-Abs(x_2[m,x1_2,c,r])))*exp(-Abs(x_2[m,x1_2,c,r])), True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**3
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     scatter, tasks share m c r; 2 guards
@@ -424,7 +426,7 @@ def hx_from_gy_hgx_x_2_plain(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Re
         if 0 <= x1_2 < X1_2:
             x1 = 0
             if 0 <= x1 < X1:
-                hx[m, x1_2, c, r] += ((-exp(-x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**2 + 2 * exp(-2 * x_2[m, x1_2, c, r]) / (1 + exp(-x_2[m, x1_2, c, r]))**3) if x_2[m, x1_2, c, r] > zero() else (exp(x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1) - 3 * exp(2 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**2 + 2 * exp(3 * x_2[m, x1_2, c, r]) / (exp(x_2[m, x1_2, c, r]) + 1)**3)) * gy[m, c, r] * hgx[m, x1_2, c, r] * x[m, x1, c, r]
+                hx[m, x1_2, c, r] += ((-1 + exp(-absolute(x_2[m, x1_2, c, r]))) * exp(-absolute(x_2[m, x1_2, c, r])) if x_2[m, x1_2, c, r] > zero() else (-(-1 + exp(-absolute(x_2[m, x1_2, c, r]))) * exp(-absolute(x_2[m, x1_2, c, r])))) * gy[m, c, r] * hgx[m, x1_2, c, r] * x[m, x1, c, r] / (1 + exp(-absolute(x_2[m, x1_2, c, r])))**3
 
 
 @task
@@ -456,11 +458,8 @@ def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: R
                         hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
-                        u_ = exp(x_2_lanes) + lanes.fill(one())
-                        u_2 = exp(x_2_lanes) + lanes.fill(one())
-                        u_3 = lanes.fill(one()) + exp(-x_2_lanes)
-                        u_4 = lanes.fill(one()) + exp(-x_2_lanes)
-                        total[0, u] = fma(gy_lanes * hgx_lanes * x_lanes, select(x_2_lanes > lanes.fill(zero()), (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_2_lanes)) / (u_3 * u_3 * u_3)) - (exp(-x_2_lanes) / (u_4 * u_4)), (exp(x_2_lanes) / (exp(x_2_lanes) + lanes.fill(one()))) + (lanes.fill(real(2)) * exp(lanes.fill(real(3)) * x_2_lanes) / (u_ * u_ * u_)) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_2_lanes) / (u_2 * u_2))), total[0, u])
+                        u_ = lanes.fill(one()) + exp(-absolute(x_2_lanes))
+                        total[0, u] = total[0, u] + gy_lanes * hgx_lanes * x_lanes * select(x_2_lanes > lanes.fill(zero()), (exp(-absolute(x_2_lanes)) - lanes.fill(one())) * exp(-absolute(x_2_lanes)), -((exp(-absolute(x_2_lanes)) - lanes.fill(one())) * exp(-absolute(x_2_lanes)))) / (u_ * u_ * u_)
             for u in range(tile.lines // 2):
                 plane = min(c + u, C - 1)
                 if c + u < C:
@@ -474,7 +473,7 @@ def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: R
     merges={"M": (0, 0, 0, 0, 0), "C": (2, 1, 2, 2, 2), "R": (3, 2, 3, 3, 3)})
 def hx_from_gy_hgx_x_2(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: int,
         X1_2: int, add: int, tile: Tile) -> Task[...]:
-    """hx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**2 + 2*exp(-2*x_2[m,x1_2,c,r])/(1 + exp(-x_2[m,x1_2,c,r]))**3, x_2[m,x1_2,c,r] > 0), (exp(x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1) - 3*exp(2*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**2 + 2*exp(3*x_2[m,x1_2,c,r])/(exp(x_2[m,x1_2,c,r]) + 1)**3, True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]
+    """hx[m,x1_2,c,r] += sum[x1] Piecewise(((-1 + exp(-Abs(x_2[m,x1_2,c,r])))*exp(-Abs(x_2[m,x1_2,c,r])), x_2[m,x1_2,c,r] > 0), (-(-1 + exp(-Abs(x_2[m,x1_2,c,r])))*exp(-Abs(x_2[m,x1_2,c,r])), True))*gy[m,c,r]*hgx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(x_2[m,x1_2,c,r])))**3
     { -x1 = 0, -x1_2 + 1 = 0 }
 
     lanes over r
@@ -517,7 +516,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (e...
+                Phase(  # y[m,c,r] += sum[x1,x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])), T...
                     y_from_x,
                     ('y', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
@@ -529,13 +528,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (...
+                Phase(  # gx[m,x1,c,r] += sum[x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])), ...
                     gx_from_gy_x,
                     ('gx', 'gy', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('gy',),
                 ),
-                Phase(  # gx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, ...
+                Phase(  # gx[m,x1_2,c,r] += sum[x1] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*x[m,x1,c,r]/(1 + exp(-Abs(...
                     gx_from_gy_x_2,
                     ('gx', 'gy', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
@@ -547,13 +546,13 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), (...  # as y[m,c,r]
+                Phase(  # ty[m,c,r] += sum[x1,x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])), ...  # as y[m,c,r]
                     y_from_x,
                     ('ty', 'tx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('tx',),
                 ),
-                Phase(  # ty[m,c,r] += sum[x1,x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, ...
+                Phase(  # ty[m,c,r] += sum[x1,x1_2] exp(-Abs(x[m,x1_2,c,r]))*tx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + exp(...
                     ty_from_tx_x,
                     ('ty', 'tx', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
@@ -565,31 +564,31 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[m,c,r] += sum[x1,x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2,...  # as ty[m,c,r]
+                Phase(  # hgy[m,c,r] += sum[x1,x1_2] exp(-Abs(x[m,x1_2,c,r]))*hgx[m,x1_2,c,r]*x[m,x1,c,r]/(1 + ex...  # as ty[m,c,r]
                     ty_from_tx_x,
                     ('hgy', 'hgx', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('hgx', 'x'),
                 ),
-                Phase(  # hx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, ...
+                Phase(  # hx[m,x1,c,r] += sum[x1_2] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*hgx[m,x1_2,c,r]/(1 + exp(-...
                     hx_from_gy_hgx_x,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('gy', 'hgx'),
                 ),
-                Phase(  # hx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2 ...
+                Phase(  # hx[m,x1_2,c,r] += sum[x1] Piecewise(((-1 + exp(-Abs(x[m,x1_2,c,r])))*exp(-Abs(x[m,x1_2,...
                     hx_from_gy_hgx_x_2,
                     ('hx', 'gy', 'hgx', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('gy', 'hgx', 'x'),
                 ),
-                Phase(  # hgy[m,c,r] += sum[x1,x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), ...  # as y[m,c,r]
+                Phase(  # hgy[m,c,r] += sum[x1,x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])),...  # as y[m,c,r]
                     y_from_x,
                     ('hgy', 'hgx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2, ...  # as gx[m,x1_2,c,r]
+                Phase(  # hx[m,x1_2,c,r] += sum[x1] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*hgx[m,x1,c,r]/(1 + exp(-Ab...  # as gx[m,x1_2,c,r]
                     gx_from_gy_x_2,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
@@ -601,31 +600,31 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[m,x1,c,r] += sum[x1_2] Piecewise((1/(1 + exp(-x[m,x1_2,c,r])), x[m,x1_2,c,r] > 0), ...  # as gx[m,x1,c,r]
+                Phase(  # tgx[m,x1,c,r] += sum[x1_2] Piecewise((1, x[m,x1_2,c,r] > 0), (exp(-Abs(x[m,x1_2,c,r])),...  # as gx[m,x1,c,r]
                     gx_from_gy_x,
                     ('tgx', 'tgy', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[m,x1,c,r] += sum[x1_2] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2,...  # as hx[m,x1,c,r]
+                Phase(  # tgx[m,x1,c,r] += sum[x1_2] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*tx[m,x1_2,c,r]/(1 + exp(-...  # as hx[m,x1,c,r]
                     hx_from_gy_hgx_x,
                     ('tgx', 'gy', 'tx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('gy', 'tx'),
                 ),
-                Phase(  # tgx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2,...  # as gx[m,x1_2,c,r]
+                Phase(  # tgx[m,x1_2,c,r] += sum[x1] exp(-Abs(x[m,x1_2,c,r]))*tgy[m,c,r]*x[m,x1,c,r]/(1 + exp(-Ab...  # as gx[m,x1_2,c,r]
                     gx_from_gy_x_2,
                     ('tgx', 'tgy', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('tgy', 'x'),
                 ),
-                Phase(  # tgx[m,x1_2,c,r] += sum[x1] Piecewise((exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2,...  # as gx[m,x1_2,c,r]
+                Phase(  # tgx[m,x1_2,c,r] += sum[x1] exp(-Abs(x[m,x1_2,c,r]))*gy[m,c,r]*tx[m,x1,c,r]/(1 + exp(-Ab...  # as gx[m,x1_2,c,r]
                     gx_from_gy_x_2,
                     ('tgx', 'gy', 'tx', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),
                     linear=('gy', 'tx'),
                 ),
-                Phase(  # tgx[m,x1_2,c,r] += sum[x1] Piecewise((-exp(-x[m,x1_2,c,r])/(1 + exp(-x[m,x1_2,c,r]))**2...  # as hx[m,x1_2,c,r]
+                Phase(  # tgx[m,x1_2,c,r] += sum[x1] Piecewise(((-1 + exp(-Abs(x[m,x1_2,c,r])))*exp(-Abs(x[m,x1_2...  # as hx[m,x1_2,c,r]
                     hx_from_gy_hgx_x_2,
                     ('tgx', 'gy', 'tx', 'x', 'x'),
                     ('M', 'C', 'R', 'X1', 'X1'),

@@ -13,6 +13,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
@@ -31,13 +32,13 @@ require_abi(8, __name__)
 
 @task
 def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """y[n] += -Piecewise((log1p(exp(x[n])) - x[n], x[n] < 0), (log1p(exp(-x[n])), True))
+    """y[n] += -Piecewise((-x[n], x[n] < 0), (0, True)) - log1p(exp(-Abs(x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -((log1p(exp(x[n])) - x[n]) if x[n] < zero() else log1p(exp(-x[n])))
+        total = -((-x[n]) if x[n] < zero() else zero()) - log1p(exp(-absolute(x[n])))
         y[n] = total
 
 
@@ -50,18 +51,18 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: in
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = -select(x_lanes < lanes.fill(zero()), log1p(exp(x_lanes)) - x_lanes, log1p(exp(-x_lanes)))
+            total = (-select(x_lanes < lanes.fill(zero()), -x_lanes, lanes.fill(zero()))) - log1p(exp(-absolute(x_lanes)))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = -select(x_lanes < lanes.fill(zero()), log1p(exp(x_lanes)) - x_lanes, log1p(exp(-x_lanes)))
+            total = (-select(x_lanes < lanes.fill(zero()), -x_lanes, lanes.fill(zero()))) - log1p(exp(-absolute(x_lanes)))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_x_over_n, y_from_x_plain)
 def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """y[n] += -Piecewise((log1p(exp(x[n])) - x[n], x[n] < 0), (log1p(exp(-x[n])), True))
+    """y[n] += -Piecewise((-x[n], x[n] < 0), (0, True)) - log1p(exp(-Abs(x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -73,13 +74,13 @@ def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
 
 @task
 def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """gx[n] += -Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-x[n])), True))*gy[n]
+    """gx[n] += -Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*gy[n]/(1 + exp(-Abs(x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -((-1 + exp(x[n]) / (exp(x[n]) + 1)) if x[n] < zero() else (-exp(-x[n]) / (1 + exp(-x[n])))) * gy[n]
+        total = -(real(-1) if x[n] < zero() else (-exp(-absolute(x[n])))) * gy[n] / (1 + exp(-absolute(x[n])))
         gx[n] = total
 
 
@@ -93,19 +94,19 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = -(gy_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))))
+            total = -(gy_lanes * select(x_lanes < lanes.fill(zero()), lanes.fill(real(-1)), -exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes))))
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = -(gy_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))))
+            total = -(gy_lanes * select(x_lanes < lanes.fill(zero()), lanes.fill(real(-1)), -exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes))))
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
 def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """gx[n] += -Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-x[n])), True))*gy[n]
+    """gx[n] += -Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*gy[n]/(1 + exp(-Abs(x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -117,13 +118,16 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...
 
 @task
 def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """hx[n] += -Piecewise((exp(x[n])/(exp(x[n]) + 1) - exp(2*x[n])/(exp(x[n]) + 1)**2, x[n] < 0), (exp(-x[n])/(1 + exp(-x[n])) - exp(-2*x[n])/(1 + exp(-x[n]))**2, True))*gy[n]*hgx[n]
+    """hx[n] += -(exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))) - exp(-2*Abs(x[n]))/(1 + exp(-Abs(x[n])))**2)*gy[n]*hgx[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -((exp(x[n]) / (exp(x[n]) + 1) - exp(2 * x[n]) / (exp(x[n]) + 1)**2) if x[n] < zero() else (exp(-x[n]) / (1 + exp(-x[n])) - exp(-2 * x[n]) / (1 + exp(-x[n]))**2)) * gy[n] * hgx[n]
+        v0 = absolute(x[n])
+        v1 = exp(-v0)
+        v2 = v1 + 1
+        total = -(v1 / v2 - exp(-2 * v0) / v2**2) * gy[n] * hgx[n]
         hx[n] = total
 
 
@@ -139,24 +143,24 @@ def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, 
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgx_lanes = lanes.read(hgx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = lanes.fill(one()) + exp(-x_lanes)
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            total = -(gy_lanes * hgx_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_2 * u_2)), (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))) - (exp(-(lanes.fill(real(2)) * x_lanes)) / (u_ * u_))))
+            power_ = exp(-absolute(x_lanes))
+            v0 = power_ + lanes.fill(one())
+            total = -(gy_lanes * hgx_lanes * ((power_ / v0) - ((power_ * power_) / (v0 * v0))))
             lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = lanes.fill(one()) + exp(-x_lanes)
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            total = -(gy_lanes * hgx_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_2 * u_2)), (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))) - (exp(-(lanes.fill(real(2)) * x_lanes)) / (u_ * u_))))
+            power_ = exp(-absolute(x_lanes))
+            v0 = power_ + lanes.fill(one())
+            total = -(gy_lanes * hgx_lanes * ((power_ / v0) - ((power_ * power_) / (v0 * v0))))
             lanes.write_where(hx.line((n,), (1,)), total, active)
 
 
 @choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
 def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """hx[n] += -Piecewise((exp(x[n])/(exp(x[n]) + 1) - exp(2*x[n])/(exp(x[n]) + 1)**2, x[n] < 0), (exp(-x[n])/(1 + exp(-x[n])) - exp(-2*x[n])/(1 + exp(-x[n]))**2, True))*gy[n]*hgx[n]
+    """hx[n] += -(exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))) - exp(-2*Abs(x[n]))/(1 + exp(-Abs(x[n])))**2)*gy[n]*hgx[n]
 
     lanes over n
     else gather, tasks share n
@@ -169,13 +173,13 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: T
 @task
 def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
-    """tgx[n] += -Piecewise(((1 - exp(x[n])/(exp(x[n]) + 1))*exp(x[n])/(exp(x[n]) + 1), x[n] < 0), ((1 - exp(-x[n])/(1 + exp(-x[n])))*exp(-x[n])/(1 + exp(-x[n])), True))*gy[n]*tx[n] - Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-x[n])), True))*tgy[n]
+    """tgx[n] += -(1 - exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))))*exp(-Abs(x[n]))*gy[n]*tx[n]/(1 + exp(-Abs(x[n]))) - Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*tgy[n]/(1 + exp(-Abs(x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -((1 - exp(x[n]) / (exp(x[n]) + 1)) * exp(x[n]) / (exp(x[n]) + 1) if x[n] < zero() else (1 - exp(-x[n]) / (1 + exp(-x[n]))) * exp(-x[n]) / (1 + exp(-x[n]))) * gy[n] * tx[n] - ((-1 + exp(x[n]) / (exp(x[n]) + 1)) if x[n] < zero() else (-exp(-x[n]) / (1 + exp(-x[n])))) * tgy[n]
+        total = -(1 - exp(-absolute(x[n])) / (1 + exp(-absolute(x[n])))) * exp(-absolute(x[n])) * gy[n] * tx[n] / (1 + exp(-absolute(x[n]))) - (real(-1) if x[n] < zero() else (-exp(-absolute(x[n])))) * tgy[n] / (1 + exp(-absolute(x[n])))
         tgx[n] = total
 
 
@@ -192,7 +196,7 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = (-(gy_lanes * tx_lanes * select(x_lanes < lanes.fill(zero()), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))))) - (tgy_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))))
+            total = (-(gy_lanes * tx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) - (tgy_lanes * select(x_lanes < lanes.fill(zero()), lanes.fill(real(-1)), -exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes))))
             lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -200,13 +204,13 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = (-(gy_lanes * tx_lanes * select(x_lanes < lanes.fill(zero()), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))))) - (tgy_lanes * select(x_lanes < lanes.fill(zero()), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))))
+            total = (-(gy_lanes * tx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) - (tgy_lanes * select(x_lanes < lanes.fill(zero()), lanes.fill(real(-1)), -exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes))))
             lanes.write_where(tgx.line((n,), (1,)), total, active)
 
 
 @choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
 def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """tgx[n] += -Piecewise(((1 - exp(x[n])/(exp(x[n]) + 1))*exp(x[n])/(exp(x[n]) + 1), x[n] < 0), ((1 - exp(-x[n])/(1 + exp(-x[n])))*exp(-x[n])/(1 + exp(-x[n])), True))*gy[n]*tx[n] - Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-x[n])), True))*tgy[n]
+    """tgx[n] += -(1 - exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))))*exp(-Abs(x[n]))*gy[n]*tx[n]/(1 + exp(-Abs(x[n]))) - Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*tgy[n]/(1 + exp(-Abs(x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -248,7 +252,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n] += -Piecewise((log1p(exp(x[n])) - x[n], x[n] < 0), (log1p(exp(-x[n])), True))
+                Phase(  # y[n] += -Piecewise((-x[n], x[n] < 0), (0, True)) - log1p(exp(-Abs(x[n])))
                     y_from_x,
                     ('y', 'x'),
                     ('N',),
@@ -259,7 +263,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n] += -Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-...
+                Phase(  # gx[n] += -Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*gy[n]/(1 + exp(-Abs(x[n])))
                     gx_from_gy_x,
                     ('gx', 'gy', 'x'),
                     ('N',),
@@ -271,7 +275,7 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += -Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(-...  # as gx[n]
+                Phase(  # ty[n] += -Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*tx[n]/(1 + exp(-Abs(x[n])))  # as gx[n]
                     gx_from_gy_x,
                     ('ty', 'tx', 'x'),
                     ('N',),
@@ -283,13 +287,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += -Piecewise((-1 + exp(x[n])/(exp(x[n]) + 1), x[n] < 0), (-exp(-x[n])/(1 + exp(...  # as gx[n]
+                Phase(  # hgy[n] += -Piecewise((-1, x[n] < 0), (-exp(-Abs(x[n])), True))*hgx[n]/(1 + exp(-Abs(x[n...  # as gx[n]
                     gx_from_gy_x,
                     ('hgy', 'hgx', 'x'),
                     ('N',),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n] += -Piecewise((exp(x[n])/(exp(x[n]) + 1) - exp(2*x[n])/(exp(x[n]) + 1)**2, x[n] <...
+                Phase(  # hx[n] += -(exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))) - exp(-2*Abs(x[n]))/(1 + exp(-Abs(x[n]...
                     hx_from_gy_hgx_x,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('N',),
@@ -301,7 +305,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n] += -(Piecewise(((1 - exp(x[n])/(exp(x[n]) + 1))*exp(x[n])/(exp(x[n]) + 1), x[n] ...
+                Phase(  # tgx[n] += -(1 - exp(-Abs(x[n]))/(1 + exp(-Abs(x[n]))))*exp(-Abs(x[n]))*gy[n]*tx[n]/(1 +...
                     tgx_from_gy_tgy_tx_x,
                     ('tgx', 'gy', 'tgy', 'tx', 'x'),
                     ('N',),

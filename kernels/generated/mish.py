@@ -13,6 +13,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
@@ -30,13 +31,13 @@ require_abi(8, __name__)
 
 @task
 def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """y[n] += Piecewise(((1 + 2*exp(-x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), ((exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2), True))
+    """y[n] += Piecewise(((1 + 2*exp(-Abs(x[n])))*x[n]/(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1), x[n] > 0), ((2 + exp(-Abs(x[n])))*exp(-Abs(x[n]))*x[n]/((2 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 2), True))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((1 + 2 * exp(-x[n])) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) if x[n] > zero() else (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2))
+        total = ((1 + 2 * exp(-absolute(x[n]))) * x[n] / (2 * (1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 1) if x[n] > zero() else (2 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) * x[n] / ((2 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 2))
         y[n] = total
 
 
@@ -49,18 +50,18 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: in
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = select(x_lanes > lanes.fill(zero()), x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))
+            total = select(x_lanes > lanes.fill(zero()), x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-absolute(x_lanes)))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes))) + lanes.fill(one())), x_lanes * (lanes.fill(real(2)) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes)) / (((lanes.fill(real(2)) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes))) + lanes.fill(real(2))))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = select(x_lanes > lanes.fill(zero()), x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))
+            total = select(x_lanes > lanes.fill(zero()), x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-absolute(x_lanes)))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes))) + lanes.fill(one())), x_lanes * (lanes.fill(real(2)) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes)) / (((lanes.fill(real(2)) + exp(-absolute(x_lanes))) * exp(-absolute(x_lanes))) + lanes.fill(real(2))))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_x_over_n, y_from_x_plain)
 def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """y[n] += Piecewise(((1 + 2*exp(-x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), ((exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2), True))
+    """y[n] += Piecewise(((1 + 2*exp(-Abs(x[n])))*x[n]/(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1), x[n] > 0), ((2 + exp(-Abs(x[n])))*exp(-Abs(x[n]))*x[n]/((2 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 2), True))
 
     lanes over n
     else gather, tasks share n
@@ -72,13 +73,13 @@ def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
 
 @task
 def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """gx[n] += Piecewise(((1 + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + (1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 - 2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), ((-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + (exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + (exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) + exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]
+    """gx[n] += Piecewise(((1 + 4*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n]))*x[n] + 6*exp(-2*Abs(x[n])) + 4*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**2, x[n] > 0), ((4*x[n] + 4 + 4*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n])) + exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**2, True))*gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((1 + 2 * exp(-x[n])) / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) + (1 + 2 * exp(-x[n])) * (2 * (1 + exp(-x[n])) * exp(-x[n]) + 2 * exp(-2 * x[n])) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**2 - 2 * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)) if x[n] > zero() else ((-(exp(x[n]) + 2) * exp(x[n]) - exp(2 * x[n])) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2 + (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) + (exp(x[n]) + 2) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2) + exp(2 * x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2))) * gy[n]
+        total = ((1 + 4 * exp(-absolute(x[n])) + 4 * exp(-2 * absolute(x[n])) * x[n] + 6 * exp(-2 * absolute(x[n])) + 4 * exp(-3 * absolute(x[n])) * x[n] + 4 * exp(-3 * absolute(x[n]))) / (1 + 2 * exp(-absolute(x[n])) + 2 * exp(-2 * absolute(x[n])))**2 if x[n] > zero() else (4 * x[n] + 4 + 4 * exp(-absolute(x[n])) * x[n] + 6 * exp(-absolute(x[n])) + 4 * exp(-2 * absolute(x[n])) + exp(-3 * absolute(x[n]))) * exp(-absolute(x[n])) / (2 + 2 * exp(-absolute(x[n])) + exp(-2 * absolute(x[n])))**2) * gy[n]
         gx[n] = total
 
 
@@ -92,23 +93,25 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            total = gy_lanes * select(x_lanes > lanes.fill(zero()), (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_2 * u_2)) + ((lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (lanes.fill(real(2)) * x_lanes * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))), (x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_ * u_)) + (x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (x_lanes * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = gy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(4)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(4)) * (power_ * power_) * x_lanes) + (lanes.fill(real(6)) * (power_ * power_)) + (lanes.fill(real(4)) * power_) + lanes.fill(one())) / (u_2 * u_2), power_ * ((power_ * power_ * power_) + (lanes.fill(real(4)) * (power_ * power_)) + (lanes.fill(real(4)) * power_ * x_lanes) + (lanes.fill(real(6)) * power_) + (lanes.fill(real(4)) * x_lanes) + lanes.fill(real(4))) / (u_ * u_))
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            total = gy_lanes * select(x_lanes > lanes.fill(zero()), (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_2 * u_2)) + ((lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (lanes.fill(real(2)) * x_lanes * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))), (x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_ * u_)) + (x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (x_lanes * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = gy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(4)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(4)) * (power_ * power_) * x_lanes) + (lanes.fill(real(6)) * (power_ * power_)) + (lanes.fill(real(4)) * power_) + lanes.fill(one())) / (u_2 * u_2), power_ * ((power_ * power_ * power_) + (lanes.fill(real(4)) * (power_ * power_)) + (lanes.fill(real(4)) * power_ * x_lanes) + (lanes.fill(real(6)) * power_) + (lanes.fill(real(4)) * x_lanes) + lanes.fill(real(4))) / (u_ * u_))
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
 def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """gx[n] += Piecewise(((1 + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + (1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 - 2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), ((-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + (exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + (exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) + exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]
+    """gx[n] += Piecewise(((1 + 4*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n]))*x[n] + 6*exp(-2*Abs(x[n])) + 4*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**2, x[n] > 0), ((4*x[n] + 4 + 4*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n])) + exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**2, True))*gy[n]
 
     lanes over n
     else gather, tasks share n
@@ -120,13 +123,13 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...
 
 @task
 def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """hx[n] += Piecewise(((1 + 2*exp(-x[n]))*(-2*(1 + exp(-x[n]))*exp(-x[n]) - 6*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + 2*(1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + (1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*(4*(1 + exp(-x[n]))*exp(-x[n]) + 4*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**3 + 2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*exp(-x[n])/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2, x[n] > 0), ((-2*(exp(x[n]) + 2)*exp(x[n]) - 2*exp(2*x[n]))*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**3 + (-(exp(x[n]) + 2)*exp(x[n]) - 3*exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + (exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 2*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) + 3*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 2*exp(2*x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise((4*(-2*x[n] + 2 - 3*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n]))*x[n] + 8*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))*exp(-2*Abs(x[n]))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**3, x[n] > 0), (-4*(-2*x[n] - 4 - 2*exp(-Abs(x[n]))*x[n] - 8*exp(-Abs(x[n])) + 3*exp(-2*Abs(x[n]))*x[n] - 6*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] - 2*exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**3, True))*gy[n]*hgx[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((1 + 2 * exp(-x[n])) * (-2 * (1 + exp(-x[n])) * exp(-x[n]) - 6 * exp(-2 * x[n])) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**2 + 2 * (1 + 2 * exp(-x[n])) * (2 * (1 + exp(-x[n])) * exp(-x[n]) + 2 * exp(-2 * x[n])) / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**2 + (1 + 2 * exp(-x[n])) * (2 * (1 + exp(-x[n])) * exp(-x[n]) + 2 * exp(-2 * x[n])) * (4 * (1 + exp(-x[n])) * exp(-x[n]) + 4 * exp(-2 * x[n])) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**3 + 2 * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) - 4 * exp(-x[n]) / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) - 4 * (2 * (1 + exp(-x[n])) * exp(-x[n]) + 2 * exp(-2 * x[n])) * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**2) if x[n] > zero() else ((-2 * (exp(x[n]) + 2) * exp(x[n]) - 2 * exp(2 * x[n])) * (-(exp(x[n]) + 2) * exp(x[n]) - exp(2 * x[n])) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**3 + (-(exp(x[n]) + 2) * exp(x[n]) - 3 * exp(2 * x[n])) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2 + 2 * (-(exp(x[n]) + 2) * exp(x[n]) - exp(2 * x[n])) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2 + 2 * (-(exp(x[n]) + 2) * exp(x[n]) - exp(2 * x[n])) * (exp(x[n]) + 2) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2 + 2 * (-(exp(x[n]) + 2) * exp(x[n]) - exp(2 * x[n])) * exp(2 * x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2 + (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) + 2 * (exp(x[n]) + 2) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2) + 3 * exp(2 * x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) + 2 * exp(2 * x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2))) * gy[n] * hgx[n]
+        total = (4 * (-2 * x[n] + 2 - 3 * exp(-absolute(x[n])) * x[n] + 6 * exp(-absolute(x[n])) + 2 * exp(-2 * absolute(x[n])) * x[n] + 8 * exp(-2 * absolute(x[n])) + 2 * exp(-3 * absolute(x[n])) * x[n] + 4 * exp(-3 * absolute(x[n]))) * exp(-2 * absolute(x[n])) / (1 + 2 * exp(-absolute(x[n])) + 2 * exp(-2 * absolute(x[n])))**3 if x[n] > zero() else (-4 * (-2 * x[n] - 4 - 2 * exp(-absolute(x[n])) * x[n] - 8 * exp(-absolute(x[n])) + 3 * exp(-2 * absolute(x[n])) * x[n] - 6 * exp(-2 * absolute(x[n])) + 2 * exp(-3 * absolute(x[n])) * x[n] - 2 * exp(-3 * absolute(x[n]))) * exp(-absolute(x[n])) / (2 + 2 * exp(-absolute(x[n])) + exp(-2 * absolute(x[n])))**3)) * gy[n] * hgx[n]
         hx[n] = total
 
 
@@ -142,38 +145,26 @@ def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, 
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgx_lanes = lanes.read(hgx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_3 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_4 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_5 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_6 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_7 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_8 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_9 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((-(lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes))) - (lanes.fill(real(6)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_6 * u_6)) + (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) * ((lanes.fill(real(4)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(4)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_7 * u_7 * u_7)) + (lanes.fill(real(2)) * x_lanes * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) + (lanes.fill(real(2)) * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_8 * u_8)) - (lanes.fill(real(4)) * x_lanes * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) * exp(-x_lanes) / (u_9 * u_9)) - (lanes.fill(real(4)) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))), (x_lanes * ((-(lanes.fill(real(2)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes))) * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_ * u_ * u_)) + (x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_lanes))) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_2 * u_2)) + (lanes.fill(real(2)) * x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_3 * u_3)) + (lanes.fill(real(2)) * x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * exp(lanes.fill(real(2)) * x_lanes) / (u_4 * u_4)) + (x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(3)) * x_lanes * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(2)) * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_5 * u_5)) + (lanes.fill(real(2)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(4)) * (power_ * power_) * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(2)) * (power_ * power_) * x_lanes) + (lanes.fill(real(8)) * (power_ * power_)) + (lanes.fill(real(6)) * power_) + lanes.fill(real(2)) - (lanes.fill(real(3)) * power_ * x_lanes) - (lanes.fill(real(2)) * x_lanes)) / (u_2 * u_2 * u_2), -(lanes.fill(real(4)) * power_ * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(3)) * (power_ * power_) * x_lanes) - (lanes.fill(real(2)) * (power_ * power_ * power_)) - (lanes.fill(real(6)) * (power_ * power_)) - (lanes.fill(real(2)) * power_ * x_lanes) - (lanes.fill(real(8)) * power_) - (lanes.fill(real(2)) * x_lanes) - lanes.fill(real(4))) / (u_ * u_ * u_)))
             lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_3 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_4 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_5 = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_6 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_7 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_8 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_9 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((-(lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes))) - (lanes.fill(real(6)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_6 * u_6)) + (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) * ((lanes.fill(real(4)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(4)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_7 * u_7 * u_7)) + (lanes.fill(real(2)) * x_lanes * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) + (lanes.fill(real(2)) * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) / (u_8 * u_8)) - (lanes.fill(real(4)) * x_lanes * ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)))) * exp(-x_lanes) / (u_9 * u_9)) - (lanes.fill(real(4)) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))), (x_lanes * ((-(lanes.fill(real(2)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes))) * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_ * u_ * u_)) + (x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_lanes))) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_2 * u_2)) + (lanes.fill(real(2)) * x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_3 * u_3)) + (lanes.fill(real(2)) * x_lanes * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * exp(lanes.fill(real(2)) * x_lanes) / (u_4 * u_4)) + (x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(3)) * x_lanes * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(2)) * ((-((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes))) - exp(lanes.fill(real(2)) * x_lanes)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (u_5 * u_5)) + (lanes.fill(real(2)) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) + (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(4)) * (power_ * power_) * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(2)) * (power_ * power_) * x_lanes) + (lanes.fill(real(8)) * (power_ * power_)) + (lanes.fill(real(6)) * power_) + lanes.fill(real(2)) - (lanes.fill(real(3)) * power_ * x_lanes) - (lanes.fill(real(2)) * x_lanes)) / (u_2 * u_2 * u_2), -(lanes.fill(real(4)) * power_ * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(3)) * (power_ * power_) * x_lanes) - (lanes.fill(real(2)) * (power_ * power_ * power_)) - (lanes.fill(real(6)) * (power_ * power_)) - (lanes.fill(real(2)) * power_ * x_lanes) - (lanes.fill(real(8)) * power_) - (lanes.fill(real(2)) * x_lanes) - lanes.fill(real(4))) / (u_ * u_ * u_)))
             lanes.write_where(hx.line((n,), (1,)), total, active)
 
 
 @choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
 def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """hx[n] += Piecewise(((1 + 2*exp(-x[n]))*(-2*(1 + exp(-x[n]))*exp(-x[n]) - 6*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + 2*(1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + (1 + 2*exp(-x[n]))*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*(4*(1 + exp(-x[n]))*exp(-x[n]) + 4*exp(-2*x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**3 + 2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*exp(-x[n])/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*(2*(1 + exp(-x[n]))*exp(-x[n]) + 2*exp(-2*x[n]))*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2, x[n] > 0), ((-2*(exp(x[n]) + 2)*exp(x[n]) - 2*exp(2*x[n]))*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**3 + (-(exp(x[n]) + 2)*exp(x[n]) - 3*exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + 2*(-(exp(x[n]) + 2)*exp(x[n]) - exp(2*x[n]))*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2 + (exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 2*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) + 3*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 2*exp(2*x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise((4*(-2*x[n] + 2 - 3*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n]))*x[n] + 8*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))*exp(-2*Abs(x[n]))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**3, x[n] > 0), (-4*(-2*x[n] - 4 - 2*exp(-Abs(x[n]))*x[n] - 8*exp(-Abs(x[n])) + 3*exp(-2*Abs(x[n]))*x[n] - 6*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] - 2*exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**3, True))*gy[n]*hgx[n]
 
     lanes over n
     else gather, tasks share n
@@ -186,13 +177,13 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: T
 @task
 def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
-    """tgx[n] += Piecewise(((2*(1 + 2*exp(-x[n]))**2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + 1 - 2*exp(-x[n])*x[n] + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), (((exp(x[n]) + 2)*x[n] + exp(x[n])*x[n] + exp(x[n]) + 2 - 2*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2))*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*tgy[n] + Piecewise((2*(4*(1 + 2*exp(-x[n]))**3*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + 2*(1 + 2*exp(-x[n]))**2/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - (1 + 2*exp(-x[n]))*(1 + 4*exp(-x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*(1 + 2*exp(-x[n]))*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + x[n] - 2)*exp(-x[n])/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), (((exp(x[n]) + 2)*x[n] + 3*exp(x[n])*x[n] + 4*exp(x[n]) + 4 - 4*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) - 4*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) - 4*(exp(x[n]) + 1)*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) - 2*(exp(x[n]) + 2)*(2*exp(x[n]) + 1)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 8*(exp(x[n]) + 1)**2*(exp(x[n]) + 2)*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]*tx[n]
+    """tgx[n] += Piecewise(((2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 2*(1 + 2*exp(-Abs(x[n])))**2*exp(-Abs(x[n]))*x[n] - 2*(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)*exp(-Abs(x[n]))*x[n] + 2*(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)*exp(-Abs(x[n])) + 1)/(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)**2, x[n] > 0), ((4*x[n] + 4 + 4*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n])) + exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**2, True))*tgy[n] + Piecewise((4*(-2*x[n] + 2 - 3*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n]))*x[n] + 8*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))*exp(-2*Abs(x[n]))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**3, x[n] > 0), (-4*(-2*x[n] - 4 - 2*exp(-Abs(x[n]))*x[n] - 8*exp(-Abs(x[n])) + 3*exp(-2*Abs(x[n]))*x[n] - 6*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] - 2*exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**3, True))*gy[n]*tx[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((2 * (1 + 2 * exp(-x[n]))**2 * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) + 1 - 2 * exp(-x[n]) * x[n] + 2 * exp(-x[n])) / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) if x[n] > zero() else ((exp(x[n]) + 2) * x[n] + exp(x[n]) * x[n] + exp(x[n]) + 2 - 2 * (exp(x[n]) + 1) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2)) * tgy[n] + (2 * (4 * (1 + 2 * exp(-x[n]))**3 * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1)**2 + 2 * (1 + 2 * exp(-x[n]))**2 / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) - (1 + 2 * exp(-x[n])) * (1 + 4 * exp(-x[n])) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) - 4 * (1 + 2 * exp(-x[n])) * exp(-x[n]) * x[n] / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) + x[n] - 2) * exp(-x[n]) / (2 * (1 + exp(-x[n])) * exp(-x[n]) + 1) if x[n] > zero() else ((exp(x[n]) + 2) * x[n] + 3 * exp(x[n]) * x[n] + 4 * exp(x[n]) + 4 - 4 * (exp(x[n]) + 1) * (exp(x[n]) + 2) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) - 4 * (exp(x[n]) + 1) * (exp(x[n]) + 2) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2) - 4 * (exp(x[n]) + 1) * exp(2 * x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) - 2 * (exp(x[n]) + 2) * (2 * exp(x[n]) + 1) * exp(x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2) + 8 * (exp(x[n]) + 1)**2 * (exp(x[n]) + 2) * exp(2 * x[n]) * x[n] / ((exp(x[n]) + 2) * exp(x[n]) + 2)**2) * exp(x[n]) / ((exp(x[n]) + 2) * exp(x[n]) + 2)) * gy[n] * tx[n]
+        total = ((2 * (1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 2 * (1 + 2 * exp(-absolute(x[n])))**2 * exp(-absolute(x[n])) * x[n] - 2 * (2 * (1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 1) * exp(-absolute(x[n])) * x[n] + 2 * (2 * (1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 1) * exp(-absolute(x[n])) + 1) / (2 * (1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) + 1)**2 if x[n] > zero() else (4 * x[n] + 4 + 4 * exp(-absolute(x[n])) * x[n] + 6 * exp(-absolute(x[n])) + 4 * exp(-2 * absolute(x[n])) + exp(-3 * absolute(x[n]))) * exp(-absolute(x[n])) / (2 + 2 * exp(-absolute(x[n])) + exp(-2 * absolute(x[n])))**2) * tgy[n] + (4 * (-2 * x[n] + 2 - 3 * exp(-absolute(x[n])) * x[n] + 6 * exp(-absolute(x[n])) + 2 * exp(-2 * absolute(x[n])) * x[n] + 8 * exp(-2 * absolute(x[n])) + 2 * exp(-3 * absolute(x[n])) * x[n] + 4 * exp(-3 * absolute(x[n]))) * exp(-2 * absolute(x[n])) / (1 + 2 * exp(-absolute(x[n])) + 2 * exp(-2 * absolute(x[n])))**3 if x[n] > zero() else (-4 * (-2 * x[n] - 4 - 2 * exp(-absolute(x[n])) * x[n] - 8 * exp(-absolute(x[n])) + 3 * exp(-2 * absolute(x[n])) * x[n] - 6 * exp(-2 * absolute(x[n])) + 2 * exp(-3 * absolute(x[n])) * x[n] - 2 * exp(-3 * absolute(x[n]))) * exp(-absolute(x[n])) / (2 + 2 * exp(-absolute(x[n])) + exp(-2 * absolute(x[n])))**3)) * gy[n] * tx[n]
         tgx[n] = total
 
 
@@ -209,13 +200,13 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            u_3 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            u_4 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_5 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            u_6 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(2)) * ((lanes.fill(real(4)) * x_lanes * (u_3 * u_3 * u_3) * exp(-x_lanes) / (u_4 * u_4)) + x_lanes + (lanes.fill(real(2)) * (u_5 * u_5) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * (lanes.fill(one()) + (lanes.fill(real(4)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (lanes.fill(real(4)) * x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - lanes.fill(real(2))) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), ((x_lanes * (exp(x_lanes) + lanes.fill(real(2)))) + (lanes.fill(real(3)) * x_lanes * exp(x_lanes)) + (lanes.fill(real(8)) * x_lanes * (u_2 * u_2) * (exp(x_lanes) + lanes.fill(real(2))) * exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)) + (lanes.fill(real(4)) * exp(x_lanes)) + lanes.fill(real(4)) - (lanes.fill(real(4)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(4)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(2)) * x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * ((lanes.fill(real(2)) * exp(x_lanes)) + lanes.fill(one())) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(4)) * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * x_lanes * (u_6 * u_6) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) + lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes)) - (lanes.fill(real(2)) * x_lanes * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), ((x_lanes * (exp(x_lanes) + lanes.fill(real(2)))) + (x_lanes * exp(x_lanes)) + exp(x_lanes) + lanes.fill(real(2)) - (lanes.fill(real(2)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            u_3 = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_4 = (lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one())
+            u_5 = (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(4)) * (power_ * power_) * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(2)) * (power_ * power_) * x_lanes) + (lanes.fill(real(8)) * (power_ * power_)) + (lanes.fill(real(6)) * power_) + lanes.fill(real(2)) - (lanes.fill(real(3)) * power_ * x_lanes) - (lanes.fill(real(2)) * x_lanes)) / (u_2 * u_2 * u_2), -(lanes.fill(real(4)) * power_ * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(3)) * (power_ * power_) * x_lanes) - (lanes.fill(real(2)) * (power_ * power_ * power_)) - (lanes.fill(real(6)) * (power_ * power_)) - (lanes.fill(real(2)) * power_ * x_lanes) - (lanes.fill(real(8)) * power_) - (lanes.fill(real(2)) * x_lanes) - lanes.fill(real(4))) / (u_ * u_ * u_)))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * power_ * x_lanes * (u_5 * u_5)) + (lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + (lanes.fill(real(2)) * power_ * ((lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one()))) + lanes.fill(one()) - (lanes.fill(real(2)) * power_ * x_lanes * ((lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one())))) / (u_4 * u_4), power_ * ((power_ * power_ * power_) + (lanes.fill(real(4)) * (power_ * power_)) + (lanes.fill(real(4)) * power_ * x_lanes) + (lanes.fill(real(6)) * power_) + (lanes.fill(real(4)) * x_lanes) + lanes.fill(real(4))) / (u_3 * u_3)))
             lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -223,19 +214,19 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = ((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            u_3 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            u_4 = (lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())
-            u_5 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            u_6 = lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))
-            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(2)) * ((lanes.fill(real(4)) * x_lanes * (u_3 * u_3 * u_3) * exp(-x_lanes) / (u_4 * u_4)) + x_lanes + (lanes.fill(real(2)) * (u_5 * u_5) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * (lanes.fill(one()) + (lanes.fill(real(4)) * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - (lanes.fill(real(4)) * x_lanes * (lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes))) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) - lanes.fill(real(2))) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), ((x_lanes * (exp(x_lanes) + lanes.fill(real(2)))) + (lanes.fill(real(3)) * x_lanes * exp(x_lanes)) + (lanes.fill(real(8)) * x_lanes * (u_2 * u_2) * (exp(x_lanes) + lanes.fill(real(2))) * exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)) + (lanes.fill(real(4)) * exp(x_lanes)) + lanes.fill(real(4)) - (lanes.fill(real(4)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(4)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * exp(lanes.fill(real(2)) * x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(2)) * x_lanes * (exp(x_lanes) + lanes.fill(real(2))) * ((lanes.fill(real(2)) * exp(x_lanes)) + lanes.fill(one())) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))) - (lanes.fill(real(4)) * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * x_lanes * (u_6 * u_6) * exp(-x_lanes) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one()))) + lanes.fill(one()) + (lanes.fill(real(2)) * exp(-x_lanes)) - (lanes.fill(real(2)) * x_lanes * exp(-x_lanes))) / ((lanes.fill(real(2)) * (lanes.fill(one()) + exp(-x_lanes)) * exp(-x_lanes)) + lanes.fill(one())), ((x_lanes * (exp(x_lanes) + lanes.fill(real(2)))) + (x_lanes * exp(x_lanes)) + exp(x_lanes) + lanes.fill(real(2)) - (lanes.fill(real(2)) * x_lanes * (exp(x_lanes) + lanes.fill(one())) * (exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2))))) * exp(x_lanes) / (((exp(x_lanes) + lanes.fill(real(2))) * exp(x_lanes)) + lanes.fill(real(2)))))
+            power_ = exp(-absolute(x_lanes))
+            u_ = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_2 = (lanes.fill(real(2)) * (power_ * power_)) + (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            u_3 = (power_ * power_) + (lanes.fill(real(2)) * power_) + lanes.fill(real(2))
+            u_4 = (lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one())
+            u_5 = (lanes.fill(real(2)) * power_) + lanes.fill(one())
+            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(real(4)) * (power_ * power_) * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(4)) * (power_ * power_ * power_)) + (lanes.fill(real(2)) * (power_ * power_) * x_lanes) + (lanes.fill(real(8)) * (power_ * power_)) + (lanes.fill(real(6)) * power_) + lanes.fill(real(2)) - (lanes.fill(real(3)) * power_ * x_lanes) - (lanes.fill(real(2)) * x_lanes)) / (u_2 * u_2 * u_2), -(lanes.fill(real(4)) * power_ * ((lanes.fill(real(2)) * (power_ * power_ * power_) * x_lanes) + (lanes.fill(real(3)) * (power_ * power_) * x_lanes) - (lanes.fill(real(2)) * (power_ * power_ * power_)) - (lanes.fill(real(6)) * (power_ * power_)) - (lanes.fill(real(2)) * power_ * x_lanes) - (lanes.fill(real(8)) * power_) - (lanes.fill(real(2)) * x_lanes) - lanes.fill(real(4))) / (u_ * u_ * u_)))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * power_ * x_lanes * (u_5 * u_5)) + (lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + (lanes.fill(real(2)) * power_ * ((lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one()))) + lanes.fill(one()) - (lanes.fill(real(2)) * power_ * x_lanes * ((lanes.fill(real(2)) * power_ * (power_ + lanes.fill(one()))) + lanes.fill(one())))) / (u_4 * u_4), power_ * ((power_ * power_ * power_) + (lanes.fill(real(4)) * (power_ * power_)) + (lanes.fill(real(4)) * power_ * x_lanes) + (lanes.fill(real(6)) * power_) + (lanes.fill(real(4)) * x_lanes) + lanes.fill(real(4))) / (u_3 * u_3)))
             lanes.write_where(tgx.line((n,), (1,)), total, active)
 
 
 @choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
 def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """tgx[n] += Piecewise(((2*(1 + 2*exp(-x[n]))**2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + 1 - 2*exp(-x[n])*x[n] + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), (((exp(x[n]) + 2)*x[n] + exp(x[n])*x[n] + exp(x[n]) + 2 - 2*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2))*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*tgy[n] + Piecewise((2*(4*(1 + 2*exp(-x[n]))**3*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1)**2 + 2*(1 + 2*exp(-x[n]))**2/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - (1 + 2*exp(-x[n]))*(1 + 4*exp(-x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) - 4*(1 + 2*exp(-x[n]))*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + x[n] - 2)*exp(-x[n])/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > 0), (((exp(x[n]) + 2)*x[n] + 3*exp(x[n])*x[n] + 4*exp(x[n]) + 4 - 4*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) - 4*(exp(x[n]) + 1)*(exp(x[n]) + 2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2) - 4*(exp(x[n]) + 1)*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) - 2*(exp(x[n]) + 2)*(2*exp(x[n]) + 1)*exp(x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2) + 8*(exp(x[n]) + 1)**2*(exp(x[n]) + 2)*exp(2*x[n])*x[n]/((exp(x[n]) + 2)*exp(x[n]) + 2)**2)*exp(x[n])/((exp(x[n]) + 2)*exp(x[n]) + 2), True))*gy[n]*tx[n]
+    """tgx[n] += Piecewise(((2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 2*(1 + 2*exp(-Abs(x[n])))**2*exp(-Abs(x[n]))*x[n] - 2*(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)*exp(-Abs(x[n]))*x[n] + 2*(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)*exp(-Abs(x[n])) + 1)/(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 1)**2, x[n] > 0), ((4*x[n] + 4 + 4*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n])) + exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**2, True))*tgy[n] + Piecewise((4*(-2*x[n] + 2 - 3*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n]))*x[n] + 8*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] + 4*exp(-3*Abs(x[n])))*exp(-2*Abs(x[n]))/(1 + 2*exp(-Abs(x[n])) + 2*exp(-2*Abs(x[n])))**3, x[n] > 0), (-4*(-2*x[n] - 4 - 2*exp(-Abs(x[n]))*x[n] - 8*exp(-Abs(x[n])) + 3*exp(-2*Abs(x[n]))*x[n] - 6*exp(-2*Abs(x[n])) + 2*exp(-3*Abs(x[n]))*x[n] - 2*exp(-3*Abs(x[n])))*exp(-Abs(x[n]))/(2 + 2*exp(-Abs(x[n])) + exp(-2*Abs(x[n])))**3, True))*gy[n]*tx[n]
 
     lanes over n
     else gather, tasks share n
@@ -277,7 +268,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n] += Piecewise(((1 + 2*exp(-x[n]))*x[n]/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1), x[n] > ...
+                Phase(  # y[n] += Piecewise(((1 + 2*exp(-Abs(x[n])))*x[n]/(2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])...
                     y_from_x,
                     ('y', 'x'),
                     ('N',),
@@ -289,7 +280,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n] += Piecewise(((1 + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + (1 + 2*exp...
+                Phase(  # gx[n] += Piecewise(((1 + 4*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n]))*x[n] + 6*exp(-2*Abs(x[...
                     gx_from_gy_x,
                     ('gx', 'gy', 'x'),
                     ('N',),
@@ -301,7 +292,7 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += Piecewise(((1 + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + (1 + 2*exp...  # as gx[n]
+                Phase(  # ty[n] += Piecewise(((1 + 4*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n]))*x[n] + 6*exp(-2*Abs(x[...  # as gx[n]
                     gx_from_gy_x,
                     ('ty', 'tx', 'x'),
                     ('N',),
@@ -313,13 +304,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += Piecewise(((1 + 2*exp(-x[n]))/(2*(1 + exp(-x[n]))*exp(-x[n]) + 1) + (1 + 2*ex...  # as gx[n]
+                Phase(  # hgy[n] += Piecewise(((1 + 4*exp(-Abs(x[n])) + 4*exp(-2*Abs(x[n]))*x[n] + 6*exp(-2*Abs(x...  # as gx[n]
                     gx_from_gy_x,
                     ('hgy', 'hgx', 'x'),
                     ('N',),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n] += Piecewise(((1 + 2*exp(-x[n]))*(-2*(1 + exp(-x[n]))*exp(-x[n]) - 6*exp(-2*x[n])...
+                Phase(  # hx[n] += Piecewise((4*(-2*x[n] + 2 - 3*exp(-Abs(x[n]))*x[n] + 6*exp(-Abs(x[n])) + 2*exp...
                     hx_from_gy_hgx_x,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('N',),
@@ -331,7 +322,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n] += Piecewise(((2*(1 + 2*exp(-x[n]))**2*exp(-x[n])*x[n]/(2*(1 + exp(-x[n]))*exp(-...
+                Phase(  # tgx[n] += Piecewise(((2*(1 + exp(-Abs(x[n])))*exp(-Abs(x[n])) + 2*(1 + 2*exp(-Abs(x[n])...
                     tgx_from_gy_tgy_tx_x,
                     ('tgx', 'gy', 'tgy', 'tx', 'x'),
                     ('N',),

@@ -23,6 +23,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
@@ -44,7 +45,7 @@ require_abi(8, __name__)
 @task
 def total_from_t_w_x_plain(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int, task: int,
         tasks: int) -> None:
-    """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*w[c]/C
+    """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + log1p(exp(-Abs(x[n,c]))))*w[c]/C
 
     gather, tasks share n
     """
@@ -52,7 +53,7 @@ def total_from_t_w_x_plain(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, 
     for n in range(first, last):
         total = zero()
         for c in range(C):
-            total += ((1 - t[n, c]) * x[n, c] + (log1p(exp(-x[n, c])) if x[n, c] > zero() else (log1p(exp(x[n, c])) - x[n, c]))) * w[c]
+            total += ((1 - t[n, c]) * x[n, c] + (zero() if x[n, c] > zero() else (-x[n, c])) + log1p(exp(-absolute(x[n, c])))) * w[c]
         if total != zero():
             total = total / real(C)
         if add != 0:
@@ -83,7 +84,7 @@ def total_from_t_w_x_over_c(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
                         t_lanes = lanes.read(t.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
                         x_lanes = lanes.read(x.line((plane, c), (0, 1)))
-                        total[0, u] = fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                        total[0, u] = fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(C - c)
                     for u in range(tile.lines // 2):
@@ -91,7 +92,7 @@ def total_from_t_w_x_over_c(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
                         t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
-                        total[0, u] = select(active, fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+                        total[0, u] = select(active, fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -123,7 +124,7 @@ def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
                     n = start + u * lanes.width
                     t_lanes = lanes.read(t.line((n, c), (1, 0)))
                     x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                    total[0, u] = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
                 result = total[0, u]
@@ -139,7 +140,7 @@ def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
                 for c in range(C):
                     t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                     x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                    total = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                    total = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total)
                 total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
                 if add != 0:
                     total = total + lanes.read_where(total_.line((n,), (1,)), active)
@@ -149,7 +150,7 @@ def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
 @choice(total_from_t_w_x_over_c, total_from_t_w_x_over_n, total_from_t_w_x_plain)
 def total_from_t_w_x(total_: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, add: int,
         tile: Tile) -> Task[...]:
-    """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*w[c]/C
+    """total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + log1p(exp(-Abs(x[n,c]))))*w[c]/C
 
     lanes over c, combined at the end
     or lanes over n
@@ -242,7 +243,7 @@ def gt_from_gl_total_w_x(gt: Real2, gl_total: Real1, w: Real1, x: Real2, N: int,
 @task
 def gw_from_gl_total_t_x_plain(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, task: int,
         tasks: int) -> None:
-    """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*gl_total[n]/C
+    """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + log1p(exp(-Abs(x[n,c]))))*gl_total[n]/C
 
     gather, tasks share c
     """
@@ -250,7 +251,7 @@ def gw_from_gl_total_t_x_plain(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N
     for c in range(first, last):
         total = zero()
         for n in range(N):
-            total += ((1 - t[n, c]) * x[n, c] + (log1p(exp(-x[n, c])) if x[n, c] > zero() else (log1p(exp(x[n, c])) - x[n, c]))) * gl_total[n]
+            total += ((1 - t[n, c]) * x[n, c] + (zero() if x[n, c] > zero() else (-x[n, c])) + log1p(exp(-absolute(x[n, c])))) * gl_total[n]
         if total != zero():
             total = total / real(C)
         gw[c] = total
@@ -274,7 +275,7 @@ def gw_from_gl_total_t_x_over_c(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                     c = start + u * lanes.width
                     t_lanes = lanes.read(t.line((n, c), (0, 1)))
                     x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                    total[0, u] = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                    total[0, u] = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
                 result = total[0, u]
@@ -288,7 +289,7 @@ def gw_from_gl_total_t_x_over_c(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                 for n in range(N):
                     t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                    total = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total)
+                    total = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total)
                 total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
                 lanes.write_where(gw.line((c,), (1,)), total, active)
 
@@ -316,7 +317,7 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         t_lanes = lanes.read(t.line((n, plane), (1, 0)))
                         x_lanes = lanes.read(x.line((n, plane), (1, 0)))
-                        total[0, u] = fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u])
+                        total[0, u] = fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(N - n)
                     for u in range(tile.lines // 2):
@@ -324,7 +325,7 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
-                        total[0, u] = select(active, fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), log1p(exp(-x_lanes)), log1p(exp(x_lanes)) - x_lanes), total[0, u]), total[0, u])
+                        total[0, u] = select(active, fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -338,7 +339,7 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
 
 @choice(gw_from_gl_total_t_x_over_c, gw_from_gl_total_t_x_over_n, gw_from_gl_total_t_x_plain)
 def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int, C: int, tile: Tile) -> Task[...]:
-    """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (log1p(exp(x[n,c])) - x[n,c], True)))*gl_total[n]/C
+    """gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + log1p(exp(-Abs(x[n,c]))))*gl_total[n]/C
 
     lanes over c
     or lanes over n, combined at the end
@@ -354,14 +355,14 @@ def gw_from_gl_total_t_x(gw: Real1, gl_total: Real1, t: Real2, x: Real2, N: int,
 @task
 def gx_from_gl_total_t_w_x_plain(gx: Real2, gl_total: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int,
         task: int, tasks: int) -> None:
-    """gx[n,c] += (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*w[c]/C
+    """gx[n,c] += (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*w[c]/C
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = (((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * gl_total[n] * w[c] / real(C)
+            total = (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * gl_total[n] * w[c] / real(C)
             gx[n, c] = total
 
 
@@ -380,14 +381,14 @@ def gx_from_gl_total_t_w_x_over_c(gx: Real2, gl_total: Real1, t: Real2, w: Real1
                 t_lanes = lanes.read(t.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
+                total = common * w_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
+                total = common * w_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((n, c), (0, 1)), total, active)
 
 
@@ -406,21 +407,21 @@ def gx_from_gl_total_t_w_x_over_n(gx: Real2, gl_total: Real1, t: Real2, w: Real1
                 gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                 t_lanes = lanes.read(t.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
+                total = common * gl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                 t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)
+                total = common * gl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)
                 lanes.write_where(gx.line((n, c), (1, 0)), total, active)
 
 
 @choice(gx_from_gl_total_t_w_x_over_c, gx_from_gl_total_t_w_x_over_n, gx_from_gl_total_t_w_x_plain)
 def gx_from_gl_total_t_w_x(gx: Real2, gl_total: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int,
         tile: Tile) -> Task[...]:
-    """gx[n,c] += (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*w[c]/C
+    """gx[n,c] += (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*w[c]/C
 
     lanes over c
     or lanes over n
@@ -557,7 +558,7 @@ def ttotal_from_tt_w_x(ttotal: Real1, tt: Real2, w: Real1, x: Real2, N: int, C: 
 @task
 def ttotal_from_t_tx_w_x_plain(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x: Real2, N: int, C: int, add: int,
         task: int, tasks: int) -> None:
-    """ttotal[n] += sum[c] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*w[c]*tx[n,c]/C
+    """ttotal[n] += sum[c] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*w[c]*tx[n,c]/C
 
     gather, tasks share n
     """
@@ -565,7 +566,7 @@ def ttotal_from_t_tx_w_x_plain(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x: 
     for n in range(first, last):
         total = zero()
         for c in range(C):
-            total += (((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * w[c] * tx[n, c]
+            total += (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * w[c] * tx[n, c]
         if total != zero():
             total = total / real(C)
         if add != 0:
@@ -597,7 +598,7 @@ def ttotal_from_t_tx_w_x_over_c(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
                         tx_lanes = lanes.read(tx.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
                         x_lanes = lanes.read(x.line((plane, c), (0, 1)))
-                        total[0, u] = fma(tx_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+                        total[0, u] = fma(tx_lanes * w_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
                     for u in range(tile.lines // 2):
@@ -606,7 +607,7 @@ def ttotal_from_t_tx_w_x_over_c(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
                         tx_lanes = lanes.read_where(tx.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
-                        total[0, u] = select(active, fma(tx_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u]), total[0, u])
+                        total[0, u] = select(active, fma(tx_lanes * w_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -639,7 +640,7 @@ def ttotal_from_t_tx_w_x_over_n(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
                     t_lanes = lanes.read(t.line((n, c), (1, 0)))
                     tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                     x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+                    total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
                 result = total[0, u]
@@ -656,7 +657,7 @@ def ttotal_from_t_tx_w_x_over_n(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
                     t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                     tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
                     x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                    total = fma(lanes.fill(w[c]) * tx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
+                    total = fma(lanes.fill(w[c]) * tx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total)
                 total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
                 if add != 0:
                     total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
@@ -666,7 +667,7 @@ def ttotal_from_t_tx_w_x_over_n(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
 @choice(ttotal_from_t_tx_w_x_over_c, ttotal_from_t_tx_w_x_over_n, ttotal_from_t_tx_w_x_plain)
 def ttotal_from_t_tx_w_x(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x: Real2, N: int, C: int, add: int,
         tile: Tile) -> Task[...]:
-    """ttotal[n] += sum[c] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*w[c]*tx[n,c]/C
+    """ttotal[n] += sum[c] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*w[c]*tx[n,c]/C
 
     lanes over c, combined at the end
     or lanes over n
@@ -682,7 +683,7 @@ def ttotal_from_t_tx_w_x(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x: Real2,
 @task
 def hw_from_gl_total_hgx_t_x_plain(hw: Real1, gl_total: Real1, hgx: Real2, t: Real2, x: Real2, N: int, C: int,
         add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*hgx[n,c]/C
+    """hw[c] += sum[n] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*hgx[n,c]/C
 
     gather, tasks share c
     """
@@ -690,7 +691,7 @@ def hw_from_gl_total_hgx_t_x_plain(hw: Real1, gl_total: Real1, hgx: Real2, t: Re
     for c in range(first, last):
         total = zero()
         for n in range(N):
-            total += (((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * gl_total[n] * hgx[n, c]
+            total += (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * gl_total[n] * hgx[n, c]
         if total != zero():
             total = total / real(C)
         if add != 0:
@@ -717,7 +718,7 @@ def hw_from_gl_total_hgx_t_x_over_c(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                     hgx_lanes = lanes.read(hgx.line((n, c), (0, 1)))
                     t_lanes = lanes.read(t.line((n, c), (0, 1)))
                     x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
                 result = total[0, u]
@@ -734,7 +735,7 @@ def hw_from_gl_total_hgx_t_x_over_c(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                     hgx_lanes = lanes.read_where(hgx.line((n, c), (0, 1)), active)
                     t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                    total = fma(lanes.fill(gl_total[n]) * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total)
+                    total = fma(lanes.fill(gl_total[n]) * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total)
                 total = select(unequal(total, lanes.zero()), total / lanes.fill(real(C)), total)
                 if add != 0:
                     total = total + lanes.read_where(hw.line((c,), (1,)), active)
@@ -765,7 +766,7 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                         hgx_lanes = lanes.read(hgx.line((n, plane), (1, 0)))
                         t_lanes = lanes.read(t.line((n, plane), (1, 0)))
                         x_lanes = lanes.read(x.line((n, plane), (1, 0)))
-                        total[0, u] = fma(gl_total_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u])
+                        total[0, u] = fma(gl_total_lanes * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(N - n)
                     for u in range(tile.lines // 2):
@@ -774,7 +775,7 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                         hgx_lanes = lanes.read_where(hgx.line((n, plane), (1, 0)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
-                        total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes, total[0, u]), total[0, u])
+                        total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
         for u in range(tile.lines // 2):
@@ -791,7 +792,7 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
 @choice(hw_from_gl_total_hgx_t_x_over_c, hw_from_gl_total_hgx_t_x_over_n, hw_from_gl_total_hgx_t_x_plain)
 def hw_from_gl_total_hgx_t_x(hw: Real1, gl_total: Real1, hgx: Real2, t: Real2, x: Real2, N: int, C: int, add: int,
         tile: Tile) -> Task[...]:
-    """hw[c] += sum[n] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*hgx[n,c]/C
+    """hw[c] += sum[n] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*hgx[n,c]/C
 
     lanes over c
     or lanes over n, combined at the end
@@ -1014,14 +1015,14 @@ def hw_from_gl_total_hgt_x(hw: Real1, gl_total: Real1, hgt: Real2, x: Real2, N: 
 @task
 def hx_from_gl_total_hgt_hgw_hgx_t_w_x_plain(hx: Real2, gl_total: Real1, hgt: Real2, hgw: Real1, hgx: Real2,
         t: Real2, w: Real1, x: Real2, N: int, C: int, task: int, tasks: int) -> None:
-    """hx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*hgw[c] + Piecewise(((1 - exp(-x[n,c])/(1 + exp(-x[n,c])))*exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), ((1 - exp(x[n,c])/(exp(x[n,c]) + 1))*exp(x[n,c])/(exp(x[n,c]) + 1), True))*w[c]*hgx[n,c] - w[c]*hgt[n,c])*gl_total[n]/C
+    """hx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*w[c]*hgx[n,c]/(1 + exp(-Abs(x[n,c]))) + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*hgw[c] - w[c]*hgt[n,c])*gl_total[n]/C
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = ((((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * hgw[c] + ((1 - exp(-x[n, c]) / (1 + exp(-x[n, c]))) * exp(-x[n, c]) / (1 + exp(-x[n, c])) if x[n, c] > zero() else (1 - exp(x[n, c]) / (exp(x[n, c]) + 1)) * exp(x[n, c]) / (exp(x[n, c]) + 1)) * w[c] * hgx[n, c] - w[c] * hgt[n, c]) * gl_total[n] / real(C)
+            total = ((1 - exp(-absolute(x[n, c])) / (1 + exp(-absolute(x[n, c])))) * exp(-absolute(x[n, c])) * w[c] * hgx[n, c] / (1 + exp(-absolute(x[n, c]))) + (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * hgw[c] - w[c] * hgt[n, c]) * gl_total[n] / real(C)
             hx[n, c] = total
 
 
@@ -1043,7 +1044,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_c(hx: Real2, gl_total: Real1, hgt: R
                 t_lanes = lanes.read(t.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = common * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes))
+                total = common * ((hgw_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (hgt_lanes * w_lanes))
                 lanes.write_where(hx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1053,7 +1054,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_c(hx: Real2, gl_total: Real1, hgt: R
                 t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = common * ((hgw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (hgx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (hgt_lanes * w_lanes))
+                total = common * ((hgw_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (hgx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (hgt_lanes * w_lanes))
                 lanes.write_where(hx.line((n, c), (0, 1)), total, active)
 
 
@@ -1076,7 +1077,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read(hgx.line((n, c), (1, 0)))
                 t_lanes = lanes.read(t.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_ * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common_ * hgx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1085,7 +1086,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
                 hgx_lanes = lanes.read_where(hgx.line((n, c), (1, 0)), active)
                 t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = gl_total_lanes * ((hgw_common * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_ * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
+                total = gl_total_lanes * ((hgw_common * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common_ * hgx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (w_common * hgt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(hx.line((n, c), (1, 0)), total, active)
 
 
@@ -1093,7 +1094,7 @@ def hx_from_gl_total_hgt_hgw_hgx_t_w_x_over_n(hx: Real2, gl_total: Real1, hgt: R
     hx_from_gl_total_hgt_hgw_hgx_t_w_x_plain)
 def hx_from_gl_total_hgt_hgw_hgx_t_w_x(hx: Real2, gl_total: Real1, hgt: Real2, hgw: Real1, hgx: Real2, t: Real2,
         w: Real1, x: Real2, N: int, C: int, tile: Tile) -> Task[...]:
-    """hx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*hgw[c] + Piecewise(((1 - exp(-x[n,c])/(1 + exp(-x[n,c])))*exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), ((1 - exp(x[n,c])/(exp(x[n,c]) + 1))*exp(x[n,c])/(exp(x[n,c]) + 1), True))*w[c]*hgx[n,c] - w[c]*hgt[n,c])*gl_total[n]/C
+    """hx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*w[c]*hgx[n,c]/(1 + exp(-Abs(x[n,c]))) + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*hgw[c] - w[c]*hgt[n,c])*gl_total[n]/C
 
     lanes over c
     or lanes over n
@@ -1203,14 +1204,14 @@ def tgt_from_gl_total_tgl_total_tw_tx_w_x(tgt: Real2, gl_total: Real1, tgl_total
 @task
 def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_plain(tgx: Real2, gl_total: Real1, t: Real2, tgl_total: Real1,
         tt: Real2, tw: Real1, tx: Real2, w: Real1, x: Real2, N: int, C: int, task: int, tasks: int) -> None:
-    """tgx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*tw[c] + (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*tgl_total[n]*w[c] + Piecewise(((1 - exp(-x[n,c])/(1 + exp(-x[n,c])))*exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), ((1 - exp(x[n,c])/(exp(x[n,c]) + 1))*exp(x[n,c])/(exp(x[n,c]) + 1), True))*gl_total[n]*w[c]*tx[n,c] - gl_total[n]*w[c]*tt[n,c])/C
+    """tgx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*gl_total[n]*w[c]*tx[n,c]/(1 + exp(-Abs(x[n,c]))) + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*tw[c] + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*tgl_total[n]*w[c] - gl_total[n]*w[c]*tt[n,c])/C
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for c in range(C):
-            total = ((((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * gl_total[n] * tw[c] + (((-exp(-x[n, c]) / (1 + exp(-x[n, c]))) if x[n, c] > zero() else (-1 + exp(x[n, c]) / (exp(x[n, c]) + 1))) - t[n, c] + 1) * tgl_total[n] * w[c] + ((1 - exp(-x[n, c]) / (1 + exp(-x[n, c]))) * exp(-x[n, c]) / (1 + exp(-x[n, c])) if x[n, c] > zero() else (1 - exp(x[n, c]) / (exp(x[n, c]) + 1)) * exp(x[n, c]) / (exp(x[n, c]) + 1)) * gl_total[n] * w[c] * tx[n, c] - gl_total[n] * w[c] * tt[n, c]) / real(C)
+            total = ((1 - exp(-absolute(x[n, c])) / (1 + exp(-absolute(x[n, c])))) * exp(-absolute(x[n, c])) * gl_total[n] * w[c] * tx[n, c] / (1 + exp(-absolute(x[n, c]))) + (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * gl_total[n] * tw[c] + (-t[n, c] + 1 + ((-exp(-absolute(x[n, c]))) if x[n, c] > zero() else real(-1)) / (1 + exp(-absolute(x[n, c])))) * tgl_total[n] * w[c] - gl_total[n] * w[c] * tt[n, c]) / real(C)
             tgx[n, c] = total
 
 
@@ -1236,7 +1237,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read(tx.line((n, c), (0, 1)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (tgl_total_common * w_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1246,7 +1247,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_c(tgx: Real2, gl_total: Real
                 tx_lanes = lanes.read_where(tx.line((n, c), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (0, 1)), active)
-                total = ((gl_total_common * tw_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (tgl_total_common * w_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
+                total = ((gl_total_common * tw_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (tgl_total_common * w_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (gl_total_common_2 * tx_lanes * w_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (gl_total_common_ * tt_lanes * w_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (0, 1)), total, active)
 
 
@@ -1272,7 +1273,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
                 tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                 x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common * tgl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
@@ -1282,7 +1283,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
                 tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
                 tx_lanes = lanes.read_where(tx.line((n, c), (1, 0)), active)
                 x_lanes = lanes.read_where(x.line((n, c), (1, 0)), active)
-                total = ((tw_common * gl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common * tgl_total_lanes * (select(x_lanes > lanes.fill(zero()), -(exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - lanes.fill(one())) + lanes.fill(one()) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(one()) - (exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)))) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes)), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
+                total = ((tw_common * gl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common * tgl_total_lanes * (lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes)) + (w_common_2 * gl_total_lanes * tx_lanes * (lanes.fill(one()) - (exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes))))) * exp(-absolute(x_lanes)) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - (w_common_ * gl_total_lanes * tt_lanes)) / lanes.fill(real(C))
                 lanes.write_where(tgx.line((n, c), (1, 0)), total, active)
 
 
@@ -1290,7 +1291,7 @@ def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_over_n(tgx: Real2, gl_total: Real
     tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x_plain)
 def tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x(tgx: Real2, gl_total: Real1, t: Real2, tgl_total: Real1, tt: Real2,
         tw: Real1, tx: Real2, w: Real1, x: Real2, N: int, C: int, tile: Tile) -> Task[...]:
-    """tgx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*gl_total[n]*tw[c] + (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])/(exp(x[n,c]) + 1), True)) - t[n,c] + 1)*tgl_total[n]*w[c] + Piecewise(((1 - exp(-x[n,c])/(1 + exp(-x[n,c])))*exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), ((1 - exp(x[n,c])/(exp(x[n,c]) + 1))*exp(x[n,c])/(exp(x[n,c]) + 1), True))*gl_total[n]*w[c]*tx[n,c] - gl_total[n]*w[c]*tt[n,c])/C
+    """tgx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*gl_total[n]*w[c]*tx[n,c]/(1 + exp(-Abs(x[n,c]))) + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*gl_total[n]*tw[c] + (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + exp(-Abs(x[n,c]))))*tgl_total[n]*w[c] - gl_total[n]*w[c]*tt[n,c])/C
 
     lanes over c
     or lanes over n
@@ -1362,7 +1363,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w'),
             outputs=('l', 'y', 'z'),
             phases=(
-                Phase(  # total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), ...
+                Phase(  # total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) +...
                     total_from_t_w_x,
                     ('total', 't', 'w', 'x'),
                     ('N', 'C'),
@@ -1409,13 +1410,13 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('gl_total', 'w', 'x'),
                 ),
-                Phase(  # gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (lo...
+                Phase(  # gw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + lo...
                     gw_from_gl_total_t_x,
                     ('gw', 'gl_total', 't', 'x'),
                     ('N', 'C'),
                     linear=('gl_total',),
                 ),
-                Phase(  # gx[n,c] += (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c])...
+                Phase(  # gx[n,c] += (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/(1 + ...
                     gx_from_gl_total_t_w_x,
                     ('gx', 'gl_total', 't', 'w', 'x'),
                     ('N', 'C'),
@@ -1433,13 +1434,13 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('tt', 'w', 'x'),
                 ),
-                Phase(  # ttotal[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0),...  # as total[n]
+                Phase(  # ttotal[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) ...  # as total[n]
                     total_from_t_w_x,
                     ('ttotal', 't', 'tw', 'x'),
                     ('N', 'C'),
                     linear=('tw',),
                 ),
-                Phase(  # ttotal[n] += sum[c] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + ex...
+                Phase(  # ttotal[n] += sum[c] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, Tru...
                     ttotal_from_t_tx_w_x,
                     ('ttotal', 't', 'tx', 'w', 'x'),
                     ('N', 'C'),
@@ -1480,19 +1481,19 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # hgl_total[n] += sum[c] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 +...  # as ttotal[n]
+                Phase(  # hgl_total[n] += sum[c] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, ...  # as ttotal[n]
                     ttotal_from_t_tx_w_x,
                     ('hgl_total', 't', 'hgx', 'w', 'x'),
                     ('N', 'C'),
                     linear=('hgx', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[...
+                Phase(  # hw[c] += sum[n] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))/...
                     hw_from_gl_total_hgx_t_x,
                     ('hw', 'gl_total', 'hgx', 't', 'x'),
                     ('N', 'C'),
                     linear=('gl_total', 'hgx'),
                 ),
-                Phase(  # hgl_total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > ...  # as total[n]
+                Phase(  # hgl_total[n] += sum[c] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True...  # as total[n]
                     total_from_t_w_x,
                     ('hgl_total', 't', 'hgw', 'x'),
                     ('N', 'C'),
@@ -1516,7 +1517,7 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('gl_total', 'hgt', 'x'),
                 ),
-                Phase(  # hx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c]...
+                Phase(  # hx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*w[c]*hgx[...
                     hx_from_gl_total_hgt_hgw_hgx_t_w_x,
                     ('hx', 'gl_total', 'hgt', 'hgw', 'hgx', 't', 'w', 'x'),
                     ('N', 'C'),
@@ -1573,7 +1574,7 @@ DEFINITION = Definition(
                     ('tgt', 'gl_total', 'tgl_total', 'tw', 'tx', 'w', 'x'),
                     ('N', 'C'),
                 ),
-                Phase(  # tgw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((log1p(exp(-x[n,c])), x[n,c] > 0), (l...  # as gw[c]
+                Phase(  # tgw[c] += sum[n] ((1 - t[n,c])*x[n,c] + Piecewise((0, x[n,c] > 0), (-x[n,c], True)) + l...  # as gw[c]
                     gw_from_gl_total_t_x,
                     ('tgw', 'tgl_total', 't', 'x'),
                     ('N', 'C'),
@@ -1585,13 +1586,13 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('gl_total', 'tt', 'x'),
                 ),
-                Phase(  # tgw[c] += sum[n] (Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x...  # as hw[c]
+                Phase(  # tgw[c] += sum[n] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, True))...  # as hw[c]
                     hw_from_gl_total_hgx_t_x,
                     ('tgw', 'gl_total', 'tx', 't', 'x'),
                     ('N', 'C'),
                     linear=('gl_total', 'tx'),
                 ),
-                Phase(  # tgx[n,c] += ((Piecewise((-exp(-x[n,c])/(1 + exp(-x[n,c])), x[n,c] > 0), (-1 + exp(x[n,c...
+                Phase(  # tgx[n,c] += ((1 - exp(-Abs(x[n,c]))/(1 + exp(-Abs(x[n,c]))))*exp(-Abs(x[n,c]))*gl_total...
                     tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x,
                     ('tgx', 'gl_total', 't', 'tgl_total', 'tt', 'tw', 'tx', 'w', 'x'),
                     ('N', 'C'),

@@ -13,11 +13,11 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
     one,
-    real,
     require_abi,
     select,
     share,
@@ -30,13 +30,13 @@ require_abi(8, __name__)
 
 @task
 def y_from_x_plain(y: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """y[n] += Piecewise((1/(1 + exp(-x[n])), x[n] > 0), (exp(x[n])/(exp(x[n]) + 1), True))
+    """y[n] += Piecewise((1, x[n] > 0), (exp(-Abs(x[n])), True))/(1 + exp(-Abs(x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (1 / (1 + exp(-x[n])) if x[n] > zero() else exp(x[n]) / (exp(x[n]) + 1))
+        total = (one() if x[n] > zero() else exp(-absolute(x[n]))) / (1 + exp(-absolute(x[n])))
         y[n] = total
 
 
@@ -49,18 +49,18 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, tile: Tile, task: int, tasks: in
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = select(x_lanes > lanes.fill(zero()), lanes.fill(one()) / (lanes.fill(one()) + exp(-x_lanes)), exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))
+            total = select(x_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = select(x_lanes > lanes.fill(zero()), lanes.fill(one()) / (lanes.fill(one()) + exp(-x_lanes)), exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))
+            total = select(x_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_x_over_n, y_from_x_plain)
 def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """y[n] += Piecewise((1/(1 + exp(-x[n])), x[n] > 0), (exp(x[n])/(exp(x[n]) + 1), True))
+    """y[n] += Piecewise((1, x[n] > 0), (exp(-Abs(x[n])), True))/(1 + exp(-Abs(x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -72,13 +72,14 @@ def y_from_x(y: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
 
 @task
 def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """gx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), (exp(x[n])/(exp(x[n]) + 1) - exp(2*x[n])/(exp(x[n]) + 1)**2, True))*gy[n]
+    """gx[n] += exp(-Abs(x[n]))*gy[n]/(1 + exp(-Abs(x[n])))**2
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (exp(-x[n]) / (1 + exp(-x[n]))**2 if x[n] > zero() else (exp(x[n]) / (exp(x[n]) + 1) - exp(2 * x[n]) / (exp(x[n]) + 1)**2)) * gy[n]
+        v0 = exp(-absolute(x[n]))
+        total = v0 * gy[n] / (v0 + 1)**2
         gx[n] = total
 
 
@@ -92,23 +93,23 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile, task
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-x_lanes)
-            total = gy_lanes * select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_2 * u_2), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)))
+            v0 = exp(-absolute(x_lanes))
+            u_ = v0 + lanes.fill(one())
+            total = gy_lanes * v0 / (u_ * u_)
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-x_lanes)
-            total = gy_lanes * select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_2 * u_2), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) - (exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)))
+            v0 = exp(-absolute(x_lanes))
+            u_ = v0 + lanes.fill(one())
+            total = gy_lanes * v0 / (u_ * u_)
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
 def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """gx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), (exp(x[n])/(exp(x[n]) + 1) - exp(2*x[n])/(exp(x[n]) + 1)**2, True))*gy[n]
+    """gx[n] += exp(-Abs(x[n]))*gy[n]/(1 + exp(-Abs(x[n])))**2
 
     lanes over n
     else gather, tasks share n
@@ -120,13 +121,13 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, tile: Tile) -> Task[...
 
 @task
 def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """hx[n] += Piecewise((-exp(-x[n])/(1 + exp(-x[n]))**2 + 2*exp(-2*x[n])/(1 + exp(-x[n]))**3, x[n] > 0), (exp(x[n])/(exp(x[n]) + 1) - 3*exp(2*x[n])/(exp(x[n]) + 1)**2 + 2*exp(3*x[n])/(exp(x[n]) + 1)**3, True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise(((-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), x[n] > 0), (-(-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), True))*gy[n]*hgx[n]/(1 + exp(-Abs(x[n])))**3
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((-exp(-x[n]) / (1 + exp(-x[n]))**2 + 2 * exp(-2 * x[n]) / (1 + exp(-x[n]))**3) if x[n] > zero() else (exp(x[n]) / (exp(x[n]) + 1) - 3 * exp(2 * x[n]) / (exp(x[n]) + 1)**2 + 2 * exp(3 * x[n]) / (exp(x[n]) + 1)**3)) * gy[n] * hgx[n]
+        total = ((-1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) if x[n] > zero() else (-(-1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])))) * gy[n] * hgx[n] / (1 + exp(-absolute(x[n])))**3
         hx[n] = total
 
 
@@ -142,28 +143,22 @@ def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, 
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgx_lanes = lanes.read(hgx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            u_3 = lanes.fill(one()) + exp(-x_lanes)
-            u_4 = lanes.fill(one()) + exp(-x_lanes)
-            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)) / (u_3 * u_3 * u_3)) - (exp(-x_lanes) / (u_4 * u_4)), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) + (lanes.fill(real(2)) * exp(lanes.fill(real(3)) * x_lanes) / (u_ * u_ * u_)) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_lanes) / (u_2 * u_2)))
+            u_ = lanes.fill(one()) + exp(-absolute(x_lanes))
+            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)), -((exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)))) / (u_ * u_ * u_)
             lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = exp(x_lanes) + lanes.fill(one())
-            u_3 = lanes.fill(one()) + exp(-x_lanes)
-            u_4 = lanes.fill(one()) + exp(-x_lanes)
-            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (lanes.fill(real(2)) * exp(-(lanes.fill(real(2)) * x_lanes)) / (u_3 * u_3 * u_3)) - (exp(-x_lanes) / (u_4 * u_4)), (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))) + (lanes.fill(real(2)) * exp(lanes.fill(real(3)) * x_lanes) / (u_ * u_ * u_)) - (lanes.fill(real(3)) * exp(lanes.fill(real(2)) * x_lanes) / (u_2 * u_2)))
+            u_ = lanes.fill(one()) + exp(-absolute(x_lanes))
+            total = gy_lanes * hgx_lanes * select(x_lanes > lanes.fill(zero()), (exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)), -((exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)))) / (u_ * u_ * u_)
             lanes.write_where(hx.line((n,), (1,)), total, active)
 
 
 @choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
 def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """hx[n] += Piecewise((-exp(-x[n])/(1 + exp(-x[n]))**2 + 2*exp(-2*x[n])/(1 + exp(-x[n]))**3, x[n] > 0), (exp(x[n])/(exp(x[n]) + 1) - 3*exp(2*x[n])/(exp(x[n]) + 1)**2 + 2*exp(3*x[n])/(exp(x[n]) + 1)**3, True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise(((-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), x[n] > 0), (-(-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), True))*gy[n]*hgx[n]/(1 + exp(-Abs(x[n])))**3
 
     lanes over n
     else gather, tasks share n
@@ -176,13 +171,13 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, tile: T
 @task
 def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
-    """tgx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), ((1 - exp(x[n])/(exp(x[n]) + 1))*exp(x[n])/(exp(x[n]) + 1), True))*tgy[n] + Piecewise(((-1 + 2*exp(-x[n])/(1 + exp(-x[n])))*exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), ((1 - 3*exp(x[n])/(exp(x[n]) + 1) + 2*exp(2*x[n])/(exp(x[n]) + 1)**2)*exp(x[n])/(exp(x[n]) + 1), True))*gy[n]*tx[n]
+    """tgx[n] += exp(-Abs(x[n]))*tgy[n]/(1 + exp(-Abs(x[n])))**2 + Piecewise(((-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), x[n] > 0), (-(-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), True))*gy[n]*tx[n]/(1 + exp(-Abs(x[n])))**3
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (exp(-x[n]) / (1 + exp(-x[n]))**2 if x[n] > zero() else (1 - exp(x[n]) / (exp(x[n]) + 1)) * exp(x[n]) / (exp(x[n]) + 1)) * tgy[n] + ((-1 + 2 * exp(-x[n]) / (1 + exp(-x[n]))) * exp(-x[n]) / (1 + exp(-x[n]))**2 if x[n] > zero() else (1 - 3 * exp(x[n]) / (exp(x[n]) + 1) + 2 * exp(2 * x[n]) / (exp(x[n]) + 1)**2) * exp(x[n]) / (exp(x[n]) + 1)) * gy[n] * tx[n]
+        total = exp(-absolute(x[n])) * tgy[n] / (1 + exp(-absolute(x[n])))**2 + ((-1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])) if x[n] > zero() else (-(-1 + exp(-absolute(x[n]))) * exp(-absolute(x[n])))) * gy[n] * tx[n] / (1 + exp(-absolute(x[n])))**3
         tgx[n] = total
 
 
@@ -199,10 +194,9 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-x_lanes)
-            u_3 = lanes.fill(one()) + exp(-x_lanes)
-            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))) - lanes.fill(one())) * exp(-x_lanes) / (u_2 * u_2), (lanes.fill(one()) + (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)) - (lanes.fill(real(3)) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_3 * u_3), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(x_lanes))
+            u_2 = lanes.fill(one()) + exp(-absolute(x_lanes))
+            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)), -((exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)))) / (u_ * u_ * u_)) + (tgy_lanes * exp(-absolute(x_lanes)) / (u_2 * u_2))
             lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -210,16 +204,15 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-x_lanes)
-            u_3 = lanes.fill(one()) + exp(-x_lanes)
-            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), ((lanes.fill(real(2)) * exp(-x_lanes) / (lanes.fill(one()) + exp(-x_lanes))) - lanes.fill(one())) * exp(-x_lanes) / (u_2 * u_2), (lanes.fill(one()) + (lanes.fill(real(2)) * exp(lanes.fill(real(2)) * x_lanes) / (u_ * u_)) - (lanes.fill(real(3)) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) + (tgy_lanes * select(x_lanes > lanes.fill(zero()), exp(-x_lanes) / (u_3 * u_3), (lanes.fill(one()) - (exp(x_lanes) / (exp(x_lanes) + lanes.fill(one())))) * exp(x_lanes) / (exp(x_lanes) + lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(x_lanes))
+            u_2 = lanes.fill(one()) + exp(-absolute(x_lanes))
+            total = (gy_lanes * tx_lanes * select(x_lanes > lanes.fill(zero()), (exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)), -((exp(-absolute(x_lanes)) - lanes.fill(one())) * exp(-absolute(x_lanes)))) / (u_ * u_ * u_)) + (tgy_lanes * exp(-absolute(x_lanes)) / (u_2 * u_2))
             lanes.write_where(tgx.line((n,), (1,)), total, active)
 
 
 @choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
 def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """tgx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), ((1 - exp(x[n])/(exp(x[n]) + 1))*exp(x[n])/(exp(x[n]) + 1), True))*tgy[n] + Piecewise(((-1 + 2*exp(-x[n])/(1 + exp(-x[n])))*exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), ((1 - 3*exp(x[n])/(exp(x[n]) + 1) + 2*exp(2*x[n])/(exp(x[n]) + 1)**2)*exp(x[n])/(exp(x[n]) + 1), True))*gy[n]*tx[n]
+    """tgx[n] += exp(-Abs(x[n]))*tgy[n]/(1 + exp(-Abs(x[n])))**2 + Piecewise(((-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), x[n] > 0), (-(-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), True))*gy[n]*tx[n]/(1 + exp(-Abs(x[n])))**3
 
     lanes over n
     else gather, tasks share n
@@ -261,7 +254,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n] += Piecewise((1/(1 + exp(-x[n])), x[n] > 0), (exp(x[n])/(exp(x[n]) + 1), True))
+                Phase(  # y[n] += Piecewise((1, x[n] > 0), (exp(-Abs(x[n])), True))/(1 + exp(-Abs(x[n])))
                     y_from_x,
                     ('y', 'x'),
                     ('N',),
@@ -272,7 +265,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), (exp(x[n])/(exp(x[n]) + ...
+                Phase(  # gx[n] += exp(-Abs(x[n]))*gy[n]/(1 + exp(-Abs(x[n])))**2
                     gx_from_gy_x,
                     ('gx', 'gy', 'x'),
                     ('N',),
@@ -284,7 +277,7 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), (exp(x[n])/(exp(x[n]) + ...  # as gx[n]
+                Phase(  # ty[n] += exp(-Abs(x[n]))*tx[n]/(1 + exp(-Abs(x[n])))**2  # as gx[n]
                     gx_from_gy_x,
                     ('ty', 'tx', 'x'),
                     ('N',),
@@ -296,13 +289,13 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), (exp(x[n])/(exp(x[n]) +...  # as gx[n]
+                Phase(  # hgy[n] += exp(-Abs(x[n]))*hgx[n]/(1 + exp(-Abs(x[n])))**2  # as gx[n]
                     gx_from_gy_x,
                     ('hgy', 'hgx', 'x'),
                     ('N',),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n] += Piecewise((-exp(-x[n])/(1 + exp(-x[n]))**2 + 2*exp(-2*x[n])/(1 + exp(-x[n]))**...
+                Phase(  # hx[n] += Piecewise(((-1 + exp(-Abs(x[n])))*exp(-Abs(x[n])), x[n] > 0), (-(-1 + exp(-Abs...
                     hx_from_gy_hgx_x,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('N',),
@@ -314,7 +307,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n] += Piecewise((exp(-x[n])/(1 + exp(-x[n]))**2, x[n] > 0), ((1 - exp(x[n])/(exp(x[...
+                Phase(  # tgx[n] += exp(-Abs(x[n]))*tgy[n]/(1 + exp(-Abs(x[n])))**2 + Piecewise(((-1 + exp(-Abs(x...
                     tgx_from_gy_tgy_tx_x,
                     ('tgx', 'gy', 'tgy', 'tx', 'x'),
                     ('N',),

@@ -21,12 +21,12 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
     log1p,
     one,
-    real,
     require_abi,
     select,
     share,
@@ -39,13 +39,13 @@ require_abi(8, __name__)
 
 @task
 def l_from_t_x_plain(l: Real1, t: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """l[n] += Piecewise((log1p(exp(-t[n]*x[n])), t[n]*x[n] > 0), (log1p(exp(t[n]*x[n])) - t[n]*x[n], True))
+    """l[n] += Piecewise((0, t[n]*x[n] > 0), (-t[n]*x[n], True)) + log1p(exp(-Abs(t[n]*x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (log1p(exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (log1p(exp(t[n] * x[n])) - t[n] * x[n]))
+        total = (zero() if t[n] * x[n] > zero() else (-t[n] * x[n])) + log1p(exp(-absolute(t[n] * x[n])))
         l[n] = total
 
 
@@ -59,19 +59,19 @@ def l_from_t_x_over_n(l: Real1, t: Real1, x: Real1, N: int, tile: Tile, task: in
         if count == lanes.width:
             t_lanes = lanes.read(t.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = select((t_lanes * x_lanes) > lanes.fill(zero()), log1p(exp(-(t_lanes * x_lanes))), log1p(exp(t_lanes * x_lanes)) - (t_lanes * x_lanes))
+            total = select((t_lanes * x_lanes) > lanes.fill(zero()), lanes.fill(zero()), -(t_lanes * x_lanes)) + log1p(exp(-absolute(t_lanes * x_lanes)))
             lanes.write_where(l.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = select((t_lanes * x_lanes) > lanes.fill(zero()), log1p(exp(-(t_lanes * x_lanes))), log1p(exp(t_lanes * x_lanes)) - (t_lanes * x_lanes))
+            total = select((t_lanes * x_lanes) > lanes.fill(zero()), lanes.fill(zero()), -(t_lanes * x_lanes)) + log1p(exp(-absolute(t_lanes * x_lanes)))
             lanes.write_where(l.line((n,), (1,)), total, active)
 
 
 @choice(l_from_t_x_over_n, l_from_t_x_plain)
 def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """l[n] += Piecewise((log1p(exp(-t[n]*x[n])), t[n]*x[n] > 0), (log1p(exp(t[n]*x[n])) - t[n]*x[n], True))
+    """l[n] += Piecewise((0, t[n]*x[n] > 0), (-t[n]*x[n], True)) + log1p(exp(-Abs(t[n]*x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -84,13 +84,13 @@ def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
 @task
 def gt_from_gl_total_t_x_plain(gt: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
-    """gt[n] += Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-x[n] + exp(t[n]*x[n])*x[n]/(exp(t[n]*x[n]) + 1), True))*gl_total[n]
+    """gt[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*gl_total[n]/(1 + exp(-Abs(t[n]*x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((-exp(-t[n] * x[n]) * x[n] / (1 + exp(-t[n] * x[n]))) if t[n] * x[n] > zero() else (-x[n] + exp(t[n] * x[n]) * x[n] / (exp(t[n] * x[n]) + 1))) * gl_total[n]
+        total = ((-exp(-absolute(t[n] * x[n])) * x[n]) if t[n] * x[n] > zero() else (-x[n])) * gl_total[n] / (1 + exp(-absolute(t[n] * x[n])))
         gt[n] = total
 
 
@@ -106,20 +106,20 @@ def gt_from_gl_total_t_x_over_n(gt: Real1, gl_total: Real1, t: Real1, x: Real1, 
             gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
             t_lanes = lanes.read(t.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = gl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - x_lanes)
+            total = gl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))
             lanes.write_where(gt.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = gl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - x_lanes)
+            total = gl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))
             lanes.write_where(gt.line((n,), (1,)), total, active)
 
 
 @choice(gt_from_gl_total_t_x_over_n, gt_from_gl_total_t_x_plain)
 def gt_from_gl_total_t_x(gt: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """gt[n] += Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-x[n] + exp(t[n]*x[n])*x[n]/(exp(t[n]*x[n]) + 1), True))*gl_total[n]
+    """gt[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*gl_total[n]/(1 + exp(-Abs(t[n]*x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -132,13 +132,13 @@ def gt_from_gl_total_t_x(gt: Real1, gl_total: Real1, t: Real1, x: Real1, N: int,
 @task
 def tl_from_t_tt_tx_x_plain(tl: Real1, t: Real1, tt: Real1, tx: Real1, x: Real1, N: int, task: int,
         tasks: int) -> None:
-    """tl[n] += Piecewise((-exp(-t[n]*x[n])*t[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-t[n] + exp(t[n]*x[n])*t[n]/(exp(t[n]*x[n]) + 1), True))*tx[n] + Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-x[n] + exp(t[n]*x[n])*x[n]/(exp(t[n]*x[n]) + 1), True))*tt[n]
+    """tl[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*t[n], t[n]*x[n] > 0), (-t[n], True))*tx[n]/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*tt[n]/(1 + exp(-Abs(t[n]*x[n])))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((-exp(-t[n] * x[n]) * t[n] / (1 + exp(-t[n] * x[n]))) if t[n] * x[n] > zero() else (-t[n] + exp(t[n] * x[n]) * t[n] / (exp(t[n] * x[n]) + 1))) * tx[n] + ((-exp(-t[n] * x[n]) * x[n] / (1 + exp(-t[n] * x[n]))) if t[n] * x[n] > zero() else (-x[n] + exp(t[n] * x[n]) * x[n] / (exp(t[n] * x[n]) + 1))) * tt[n]
+        total = ((-exp(-absolute(t[n] * x[n])) * t[n]) if t[n] * x[n] > zero() else (-t[n])) * tx[n] / (1 + exp(-absolute(t[n] * x[n]))) + ((-exp(-absolute(t[n] * x[n])) * x[n]) if t[n] * x[n] > zero() else (-x[n])) * tt[n] / (1 + exp(-absolute(t[n] * x[n])))
         tl[n] = total
 
 
@@ -155,7 +155,7 @@ def tl_from_t_tt_tx_x_over_n(tl: Real1, t: Real1, tt: Real1, tx: Real1, x: Real1
             tt_lanes = lanes.read(tt.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = (tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - x_lanes)) + (tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(t_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (t_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - t_lanes))
+            total = (tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(t_lanes * exp(-absolute(t_lanes * x_lanes))), -t_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))
             lanes.write_where(tl.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -163,13 +163,13 @@ def tl_from_t_tt_tx_x_over_n(tl: Real1, t: Real1, tt: Real1, tx: Real1, x: Real1
             tt_lanes = lanes.read_where(tt.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = (tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - x_lanes)) + (tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(t_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), (t_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - t_lanes))
+            total = (tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(t_lanes * exp(-absolute(t_lanes * x_lanes))), -t_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))
             lanes.write_where(tl.line((n,), (1,)), total, active)
 
 
 @choice(tl_from_t_tt_tx_x_over_n, tl_from_t_tt_tx_x_plain)
 def tl_from_t_tt_tx_x(tl: Real1, t: Real1, tt: Real1, tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """tl[n] += Piecewise((-exp(-t[n]*x[n])*t[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-t[n] + exp(t[n]*x[n])*t[n]/(exp(t[n]*x[n]) + 1), True))*tx[n] + Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-x[n] + exp(t[n]*x[n])*x[n]/(exp(t[n]*x[n]) + 1), True))*tt[n]
+    """tl[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*t[n], t[n]*x[n] > 0), (-t[n], True))*tx[n]/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*tt[n]/(1 + exp(-Abs(t[n]*x[n])))
 
     lanes over n
     else gather, tasks share n
@@ -182,13 +182,13 @@ def tl_from_t_tt_tx_x(tl: Real1, t: Real1, tt: Real1, tx: Real1, x: Real1, N: in
 @task
 def ht_from_gl_total_hgt_hgx_t_x_plain(ht: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1,
         N: int, task: int, tasks: int) -> None:
-    """ht[n] += (Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1) + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1) - exp(2*t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1)**2, True))*hgx[n] + Piecewise(((1 - exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])*x[n]**2/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((1 - exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*exp(t[n]*x[n])*x[n]**2/(exp(t[n]*x[n]) + 1), True))*hgt[n])*gl_total[n]
+    """ht[n] += ((1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*hgt[n]*x[n]**2/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-(-t[n]*x[n] + 1 + exp(-Abs(t[n]*x[n])))*exp(-Abs(t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(-Abs(t[n]*x[n]))*t[n]*x[n] - exp(-Abs(t[n]*x[n])), True))*hgx[n]/(1 + exp(-Abs(t[n]*x[n])))**2)*gl_total[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (((t[n] * x[n] - 1 - exp(-t[n] * x[n]) * t[n] * x[n] / (1 + exp(-t[n] * x[n]))) * exp(-t[n] * x[n]) / (1 + exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (-1 + exp(t[n] * x[n]) * t[n] * x[n] / (exp(t[n] * x[n]) + 1) + exp(t[n] * x[n]) / (exp(t[n] * x[n]) + 1) - exp(2 * t[n] * x[n]) * t[n] * x[n] / (exp(t[n] * x[n]) + 1)**2)) * hgx[n] + ((1 - exp(-t[n] * x[n]) / (1 + exp(-t[n] * x[n]))) * exp(-t[n] * x[n]) * x[n]**2 / (1 + exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (1 - exp(t[n] * x[n]) / (exp(t[n] * x[n]) + 1)) * exp(t[n] * x[n]) * x[n]**2 / (exp(t[n] * x[n]) + 1)) * hgt[n]) * gl_total[n]
+        total = ((1 - exp(-absolute(t[n] * x[n])) / (1 + exp(-absolute(t[n] * x[n])))) * exp(-absolute(t[n] * x[n])) * hgt[n] * x[n]**2 / (1 + exp(-absolute(t[n] * x[n]))) + ((-(-t[n] * x[n] + 1 + exp(-absolute(t[n] * x[n]))) * exp(-absolute(t[n] * x[n]))) if t[n] * x[n] > zero() else (-1 + exp(-absolute(t[n] * x[n])) * t[n] * x[n] - exp(-absolute(t[n] * x[n])))) * hgx[n] / (1 + exp(-absolute(t[n] * x[n])))**2) * gl_total[n]
         ht[n] = total
 
 
@@ -206,8 +206,8 @@ def ht_from_gl_total_hgt_hgx_t_x_over_n(ht: Real1, gl_total: Real1, hgt: Real1, 
             hgx_lanes = lanes.read(hgx.line((n,), (1,)))
             t_lanes = lanes.read(t.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(t_lanes * x_lanes) + lanes.fill(one())
-            total = gl_total_lanes * ((hgt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))))) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) + (hgx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), ((t_lanes * x_lanes) - (t_lanes * x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))) - lanes.fill(one())) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) + (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - (t_lanes * x_lanes * exp(lanes.fill(real(2)) * t_lanes * x_lanes) / (u_ * u_)) - lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))
+            total = gl_total_lanes * (((x_lanes * x_lanes) * hgt_lanes * (lanes.fill(one()) - (exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))) * exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (hgx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -((lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)) - (t_lanes * x_lanes)) * exp(-absolute(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(-absolute(t_lanes * x_lanes))) - lanes.fill(one()) - exp(-absolute(t_lanes * x_lanes))) / (u_ * u_)))
             lanes.write_where(ht.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -216,15 +216,15 @@ def ht_from_gl_total_hgt_hgx_t_x_over_n(ht: Real1, gl_total: Real1, hgt: Real1, 
             hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(t_lanes * x_lanes) + lanes.fill(one())
-            total = gl_total_lanes * ((hgt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))))) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) + (hgx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), ((t_lanes * x_lanes) - (t_lanes * x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))) - lanes.fill(one())) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) + (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - (t_lanes * x_lanes * exp(lanes.fill(real(2)) * t_lanes * x_lanes) / (u_ * u_)) - lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))
+            total = gl_total_lanes * (((x_lanes * x_lanes) * hgt_lanes * (lanes.fill(one()) - (exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))) * exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (hgx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -((lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)) - (t_lanes * x_lanes)) * exp(-absolute(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(-absolute(t_lanes * x_lanes))) - lanes.fill(one()) - exp(-absolute(t_lanes * x_lanes))) / (u_ * u_)))
             lanes.write_where(ht.line((n,), (1,)), total, active)
 
 
 @choice(ht_from_gl_total_hgt_hgx_t_x_over_n, ht_from_gl_total_hgt_hgx_t_x_plain)
 def ht_from_gl_total_hgt_hgx_t_x(ht: Real1, gl_total: Real1, hgt: Real1, hgx: Real1, t: Real1, x: Real1, N: int,
         tile: Tile) -> Task[...]:
-    """ht[n] += (Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1) + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1) - exp(2*t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1)**2, True))*hgx[n] + Piecewise(((1 - exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])*x[n]**2/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((1 - exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*exp(t[n]*x[n])*x[n]**2/(exp(t[n]*x[n]) + 1), True))*hgt[n])*gl_total[n]
+    """ht[n] += ((1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*hgt[n]*x[n]**2/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-(-t[n]*x[n] + 1 + exp(-Abs(t[n]*x[n])))*exp(-Abs(t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(-Abs(t[n]*x[n]))*t[n]*x[n] - exp(-Abs(t[n]*x[n])), True))*hgx[n]/(1 + exp(-Abs(t[n]*x[n])))**2)*gl_total[n]
 
     lanes over n
     else gather, tasks share n
@@ -237,13 +237,13 @@ def ht_from_gl_total_hgt_hgx_t_x(ht: Real1, gl_total: Real1, hgt: Real1, hgx: Re
 @task
 def tgt_from_gl_total_t_tgl_total_tt_tx_x_plain(tgt: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
         tx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
-    """tgt[n] += Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1) + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1) - exp(2*t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1)**2, True))*gl_total[n]*tx[n] + Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((-1 + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*x[n], True))*tgl_total[n] + Piecewise(((1 - exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])*x[n]**2/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((1 - exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*exp(t[n]*x[n])*x[n]**2/(exp(t[n]*x[n]) + 1), True))*gl_total[n]*tt[n]
+    """tgt[n] += (1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*gl_total[n]*tt[n]*x[n]**2/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*tgl_total[n]/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-(-t[n]*x[n] + 1 + exp(-Abs(t[n]*x[n])))*exp(-Abs(t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(-Abs(t[n]*x[n]))*t[n]*x[n] - exp(-Abs(t[n]*x[n])), True))*gl_total[n]*tx[n]/(1 + exp(-Abs(t[n]*x[n])))**2
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((t[n] * x[n] - 1 - exp(-t[n] * x[n]) * t[n] * x[n] / (1 + exp(-t[n] * x[n]))) * exp(-t[n] * x[n]) / (1 + exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (-1 + exp(t[n] * x[n]) * t[n] * x[n] / (exp(t[n] * x[n]) + 1) + exp(t[n] * x[n]) / (exp(t[n] * x[n]) + 1) - exp(2 * t[n] * x[n]) * t[n] * x[n] / (exp(t[n] * x[n]) + 1)**2)) * gl_total[n] * tx[n] + ((-exp(-t[n] * x[n]) * x[n] / (1 + exp(-t[n] * x[n]))) if t[n] * x[n] > zero() else (-1 + exp(t[n] * x[n]) / (exp(t[n] * x[n]) + 1)) * x[n]) * tgl_total[n] + ((1 - exp(-t[n] * x[n]) / (1 + exp(-t[n] * x[n]))) * exp(-t[n] * x[n]) * x[n]**2 / (1 + exp(-t[n] * x[n])) if t[n] * x[n] > zero() else (1 - exp(t[n] * x[n]) / (exp(t[n] * x[n]) + 1)) * exp(t[n] * x[n]) * x[n]**2 / (exp(t[n] * x[n]) + 1)) * gl_total[n] * tt[n]
+        total = (1 - exp(-absolute(t[n] * x[n])) / (1 + exp(-absolute(t[n] * x[n])))) * exp(-absolute(t[n] * x[n])) * gl_total[n] * tt[n] * x[n]**2 / (1 + exp(-absolute(t[n] * x[n]))) + ((-exp(-absolute(t[n] * x[n])) * x[n]) if t[n] * x[n] > zero() else (-x[n])) * tgl_total[n] / (1 + exp(-absolute(t[n] * x[n]))) + ((-(-t[n] * x[n] + 1 + exp(-absolute(t[n] * x[n]))) * exp(-absolute(t[n] * x[n]))) if t[n] * x[n] > zero() else (-1 + exp(-absolute(t[n] * x[n])) * t[n] * x[n] - exp(-absolute(t[n] * x[n])))) * gl_total[n] * tx[n] / (1 + exp(-absolute(t[n] * x[n])))**2
         tgt[n] = total
 
 
@@ -262,8 +262,8 @@ def tgt_from_gl_total_t_tgl_total_tt_tx_x_over_n(tgt: Real1, gl_total: Real1, t:
             tt_lanes = lanes.read(tt.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(t_lanes * x_lanes) + lanes.fill(one())
-            total = (gl_total_lanes * tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))))) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) + (gl_total_lanes * tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), ((t_lanes * x_lanes) - (t_lanes * x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))) - lanes.fill(one())) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) + (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - (t_lanes * x_lanes * exp(lanes.fill(real(2)) * t_lanes * x_lanes) / (u_ * u_)) - lanes.fill(one()))) + (tgl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), x_lanes * ((exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))
+            total = ((x_lanes * x_lanes) * gl_total_lanes * tt_lanes * (lanes.fill(one()) - (exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))) * exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (gl_total_lanes * tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -((lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)) - (t_lanes * x_lanes)) * exp(-absolute(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(-absolute(t_lanes * x_lanes))) - lanes.fill(one()) - exp(-absolute(t_lanes * x_lanes))) / (u_ * u_)) + (tgl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))
             lanes.write_where(tgt.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -273,15 +273,15 @@ def tgt_from_gl_total_t_tgl_total_tt_tx_x_over_n(tgt: Real1, gl_total: Real1, t:
             tt_lanes = lanes.read_where(tt.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(t_lanes * x_lanes) + lanes.fill(one())
-            total = (gl_total_lanes * tt_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))))) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (x_lanes * x_lanes) * (lanes.fill(one()) - (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one())))) + (gl_total_lanes * tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), ((t_lanes * x_lanes) - (t_lanes * x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))) - lanes.fill(one())) * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) + (exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - (t_lanes * x_lanes * exp(lanes.fill(real(2)) * t_lanes * x_lanes) / (u_ * u_)) - lanes.fill(one()))) + (tgl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-(t_lanes * x_lanes)))), x_lanes * ((exp(t_lanes * x_lanes) / (exp(t_lanes * x_lanes) + lanes.fill(one()))) - lanes.fill(one()))))
+            u_ = lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))
+            total = ((x_lanes * x_lanes) * gl_total_lanes * tt_lanes * (lanes.fill(one()) - (exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))) * exp(-absolute(t_lanes * x_lanes)) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)))) + (gl_total_lanes * tx_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -((lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes)) - (t_lanes * x_lanes)) * exp(-absolute(t_lanes * x_lanes))), (t_lanes * x_lanes * exp(-absolute(t_lanes * x_lanes))) - lanes.fill(one()) - exp(-absolute(t_lanes * x_lanes))) / (u_ * u_)) + (tgl_total_lanes * select((t_lanes * x_lanes) > lanes.fill(zero()), -(x_lanes * exp(-absolute(t_lanes * x_lanes))), -x_lanes) / (lanes.fill(one()) + exp(-absolute(t_lanes * x_lanes))))
             lanes.write_where(tgt.line((n,), (1,)), total, active)
 
 
 @choice(tgt_from_gl_total_t_tgl_total_tt_tx_x_over_n, tgt_from_gl_total_t_tgl_total_tt_tx_x_plain)
 def tgt_from_gl_total_t_tgl_total_tt_tx_x(tgt: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
         tx: Real1, x: Real1, N: int, tile: Tile) -> Task[...]:
-    """tgt[n] += Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1) + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1) - exp(2*t[n]*x[n])*t[n]*x[n]/(exp(t[n]*x[n]) + 1)**2, True))*gl_total[n]*tx[n] + Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((-1 + exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*x[n], True))*tgl_total[n] + Piecewise(((1 - exp(-t[n]*x[n])/(1 + exp(-t[n]*x[n])))*exp(-t[n]*x[n])*x[n]**2/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), ((1 - exp(t[n]*x[n])/(exp(t[n]*x[n]) + 1))*exp(t[n]*x[n])*x[n]**2/(exp(t[n]*x[n]) + 1), True))*gl_total[n]*tt[n]
+    """tgt[n] += (1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*gl_total[n]*tt[n]*x[n]**2/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*tgl_total[n]/(1 + exp(-Abs(t[n]*x[n]))) + Piecewise((-(-t[n]*x[n] + 1 + exp(-Abs(t[n]*x[n])))*exp(-Abs(t[n]*x[n])), t[n]*x[n] > 0), (-1 + exp(-Abs(t[n]*x[n]))*t[n]*x[n] - exp(-Abs(t[n]*x[n])), True))*gl_total[n]*tx[n]/(1 + exp(-Abs(t[n]*x[n])))**2
 
     lanes over n
     else gather, tasks share n
@@ -342,7 +342,7 @@ DEFINITION = Definition(
             inputs=('x', 't'),
             outputs=('l', 'y', 'z'),
             phases=(
-                Phase(  # l[n] += Piecewise((log1p(exp(-t[n]*x[n])), t[n]*x[n] > 0), (log1p(exp(t[n]*x[n])) - t[n...
+                Phase(  # l[n] += Piecewise((0, t[n]*x[n] > 0), (-t[n]*x[n], True)) + log1p(exp(-Abs(t[n]*x[n])))
                     l_from_t_x,
                     ('l', 't', 'x'),
                     ('N',),
@@ -376,13 +376,13 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # gt[n] += Piecewise((-exp(-t[n]*x[n])*x[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-x[n]...
+                Phase(  # gt[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*x[n], t[n]*x[n] > 0), (-x[n], True))*gl_total...
                     gt_from_gl_total_t_x,
                     ('gt', 'gl_total', 't', 'x'),
                     ('N',),
                     linear=('gl_total', 'x'),
                 ),
-                Phase(  # gx[n] += Piecewise((-exp(-t[n]*x[n])*t[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-t[n]...  # as gt[n]
+                Phase(  # gx[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*t[n], t[n]*x[n] > 0), (-t[n], True))*gl_total...  # as gt[n]
                     gt_from_gl_total_t_x,
                     ('gx', 'gl_total', 'x', 't'),
                     ('N',),
@@ -394,7 +394,7 @@ DEFINITION = Definition(
             inputs=('x', 't', 'tx', 'tt'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # tl[n] += Piecewise((-exp(-t[n]*x[n])*t[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0), (-t[n]...
+                Phase(  # tl[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*t[n], t[n]*x[n] > 0), (-t[n], True))*tx[n]/(1...
                     tl_from_t_tt_tx_x,
                     ('tl', 't', 'tt', 'tx', 'x'),
                     ('N',),
@@ -428,18 +428,18 @@ DEFINITION = Definition(
                     ('gl_total', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # hgl_total[n] += Piecewise((-exp(-t[n]*x[n])*t[n]/(1 + exp(-t[n]*x[n])), t[n]*x[n] > 0),...  # as tl[n]
+                Phase(  # hgl_total[n] += Piecewise((-exp(-Abs(t[n]*x[n]))*t[n], t[n]*x[n] > 0), (-t[n], True))*h...  # as tl[n]
                     tl_from_t_tt_tx_x,
                     ('hgl_total', 't', 'hgt', 'hgx', 'x'),
                     ('N',),
                 ),
-                Phase(  # ht[n] += (Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*...
+                Phase(  # ht[n] += ((1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*hg...
                     ht_from_gl_total_hgt_hgx_t_x,
                     ('ht', 'gl_total', 'hgt', 'hgx', 't', 'x'),
                     ('N',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hx[n] += (Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*...  # as ht[n]
+                Phase(  # hx[n] += ((1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*hg...  # as ht[n]
                     ht_from_gl_total_hgt_hgx_t_x,
                     ('hx', 'gl_total', 'hgx', 'hgt', 'x', 't'),
                     ('N',),
@@ -491,12 +491,12 @@ DEFINITION = Definition(
                     ('tgl_total', 'tgy', 'tgz'),
                     ('N',),
                 ),
-                Phase(  # tgt[n] += Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*...
+                Phase(  # tgt[n] += (1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*gl...
                     tgt_from_gl_total_t_tgl_total_tt_tx_x,
                     ('tgt', 'gl_total', 't', 'tgl_total', 'tt', 'tx', 'x'),
                     ('N',),
                 ),
-                Phase(  # tgx[n] += Piecewise(((t[n]*x[n] - 1 - exp(-t[n]*x[n])*t[n]*x[n]/(1 + exp(-t[n]*x[n])))*...  # as tgt[n]
+                Phase(  # tgx[n] += (1 - exp(-Abs(t[n]*x[n]))/(1 + exp(-Abs(t[n]*x[n]))))*exp(-Abs(t[n]*x[n]))*gl...  # as tgt[n]
                     tgt_from_gl_total_t_tgl_total_tt_tx_x,
                     ('tgx', 'gl_total', 'x', 'tgl_total', 'tx', 'tt', 't'),
                     ('N',),

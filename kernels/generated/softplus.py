@@ -14,6 +14,7 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    absolute,
     ceil_div,
     choice,
     exp,
@@ -31,13 +32,13 @@ require_abi(8, __name__)
 
 @task
 def y_from_x_plain(y: Real1, x: Real1, N: int, beta: float, threshold: float, task: int, tasks: int) -> None:
-    """y[n] += Piecewise((x[n], threshold < beta*x[n]), (Piecewise((beta*x[n] + log1p(exp(-beta*x[n])), beta*x[n] > 0), (log1p(exp(beta*x[n])), True))/beta, True))
+    """y[n] += Piecewise((x[n], threshold < beta*x[n]), ((Piecewise((beta*x[n], beta*x[n] > 0), (0, True)) + log1p(exp(-Abs(beta*x[n]))))/beta, True))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (x[n] if threshold < beta * x[n] else ((beta * x[n] + log1p(exp(-beta * x[n]))) if beta * x[n] > zero() else log1p(exp(beta * x[n]))) / beta)
+        total = (x[n] if threshold < beta * x[n] else ((beta * x[n] if beta * x[n] > zero() else zero()) + log1p(exp(-absolute(beta * x[n])))) / beta)
         y[n] = total
 
 
@@ -51,18 +52,18 @@ def y_from_x_over_n(y: Real1, x: Real1, N: int, beta: float, threshold: float, t
         count = min(lanes.width, N - n)
         if count == lanes.width:
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta) * x_lanes) + log1p(exp(-(lanes.fill(beta) * x_lanes))), log1p(exp(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
+            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, (select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) * x_lanes, lanes.fill(zero())) + log1p(exp(-absolute(lanes.fill(beta) * x_lanes)))) / lanes.fill(beta))
             lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta) * x_lanes) + log1p(exp(-(lanes.fill(beta) * x_lanes))), log1p(exp(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
+            total = select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), x_lanes, (select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) * x_lanes, lanes.fill(zero())) + log1p(exp(-absolute(lanes.fill(beta) * x_lanes)))) / lanes.fill(beta))
             lanes.write_where(y.line((n,), (1,)), total, active)
 
 
 @choice(y_from_x_over_n, y_from_x_plain)
 def y_from_x(y: Real1, x: Real1, N: int, beta: float, threshold: float, tile: Tile) -> Task[...]:
-    """y[n] += Piecewise((x[n], threshold < beta*x[n]), (Piecewise((beta*x[n] + log1p(exp(-beta*x[n])), beta*x[n] > 0), (log1p(exp(beta*x[n])), True))/beta, True))
+    """y[n] += Piecewise((x[n], threshold < beta*x[n]), ((Piecewise((beta*x[n], beta*x[n] > 0), (0, True)) + log1p(exp(-Abs(beta*x[n]))))/beta, True))
 
     lanes over n
     else gather, tasks share n
@@ -75,13 +76,13 @@ def y_from_x(y: Real1, x: Real1, N: int, beta: float, threshold: float, tile: Ti
 @task
 def gx_from_gy_x_plain(gx: Real1, gy: Real1, x: Real1, N: int, beta: float, threshold: float, task: int,
         tasks: int) -> None:
-    """gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta - beta*exp(-beta*x[n])/(1 + exp(-beta*x[n])), beta*x[n] > 0), (beta*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*gy[n]
+    """gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*exp(-Abs(beta*x[n])), True))/(beta*(1 + exp(-Abs(beta*x[n])))), True))*gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (one() if threshold < beta * x[n] else ((beta - beta * exp(-beta * x[n]) / (1 + exp(-beta * x[n]))) if beta * x[n] > zero() else beta * exp(beta * x[n]) / (exp(beta * x[n]) + 1)) / beta) * gy[n]
+        total = (one() if threshold < beta * x[n] else (beta if beta * x[n] > zero() else beta * exp(-absolute(beta * x[n]))) / beta / (1 + exp(-absolute(beta * x[n])))) * gy[n]
         gx[n] = total
 
 
@@ -96,19 +97,19 @@ def gx_from_gy_x_over_n(gx: Real1, gy: Real1, x: Real1, N: int, beta: float, thr
         if count == lanes.width:
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = gy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) - (lanes.fill(beta) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes)))), lanes.fill(beta) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta))
+            total = gy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta), lanes.fill(beta) * exp(-absolute(lanes.fill(beta) * x_lanes))) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
             lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = gy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) - (lanes.fill(beta) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes)))), lanes.fill(beta) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta))
+            total = gy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta), lanes.fill(beta) * exp(-absolute(lanes.fill(beta) * x_lanes))) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))) / lanes.fill(beta))
             lanes.write_where(gx.line((n,), (1,)), total, active)
 
 
 @choice(gx_from_gy_x_over_n, gx_from_gy_x_plain)
 def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, beta: float, threshold: float, tile: Tile) -> Task[...]:
-    """gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta - beta*exp(-beta*x[n])/(1 + exp(-beta*x[n])), beta*x[n] > 0), (beta*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*gy[n]
+    """gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*exp(-Abs(beta*x[n])), True))/(beta*(1 + exp(-Abs(beta*x[n])))), True))*gy[n]
 
     lanes over n
     else gather, tasks share n
@@ -121,13 +122,13 @@ def gx_from_gy_x(gx: Real1, gy: Real1, x: Real1, N: int, beta: float, threshold:
 @task
 def hx_from_gy_hgx_x_plain(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, beta: float, threshold: float,
         task: int, tasks: int) -> None:
-    """hx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*exp(-beta*x[n])/(1 + exp(-beta*x[n])) - beta**2*exp(-2*beta*x[n])/(1 + exp(-beta*x[n]))**2, beta*x[n] > 0), (beta**2*exp(beta*x[n])/(exp(beta*x[n]) + 1) - beta**2*exp(2*beta*x[n])/(exp(beta*x[n]) + 1)**2, True))/beta, True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise((0, threshold < beta*x[n]), ((beta**2*exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))) - beta**2*exp(-2*Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n])))**2)/beta, True))*gy[n]*hgx[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (zero() if threshold < beta * x[n] else ((beta**2 * exp(-beta * x[n]) / (1 + exp(-beta * x[n])) - beta**2 * exp(-2 * beta * x[n]) / (1 + exp(-beta * x[n]))**2) if beta * x[n] > zero() else (beta**2 * exp(beta * x[n]) / (exp(beta * x[n]) + 1) - beta**2 * exp(2 * beta * x[n]) / (exp(beta * x[n]) + 1)**2)) / beta) * gy[n] * hgx[n]
+        total = (zero() if threshold < beta * x[n] else (beta**2 * exp(-absolute(beta * x[n])) / (1 + exp(-absolute(beta * x[n]))) - beta**2 * exp(-2 * absolute(beta * x[n])) / (1 + exp(-absolute(beta * x[n])))**2) / beta) * gy[n] * hgx[n]
         hx[n] = total
 
 
@@ -143,25 +144,25 @@ def hx_from_gy_hgx_x_over_n(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, 
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgx_lanes = lanes.read(hgx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            u_ = exp(lanes.fill(beta) * x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))
-            total = gy_lanes * hgx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta**2) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes)))) - (lanes.fill(beta**2) * exp(-(lanes.fill(2 * beta) * x_lanes)) / (u_2 * u_2)), (lanes.fill(beta**2) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) - (lanes.fill(beta**2) * exp(lanes.fill(2 * beta) * x_lanes) / (u_ * u_))) / lanes.fill(beta))
+            power_ = exp(-absolute(lanes.fill(beta) * x_lanes))
+            u_ = power_ + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), ((lanes.fill(beta**2) * power_ / (power_ + lanes.fill(one()))) - (lanes.fill(beta**2) * (power_ * power_) / (u_ * u_))) / lanes.fill(beta))
             lanes.write_where(hx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            u_ = exp(lanes.fill(beta) * x_lanes) + lanes.fill(one())
-            u_2 = lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))
-            total = gy_lanes * hgx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), (lanes.fill(beta**2) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes)))) - (lanes.fill(beta**2) * exp(-(lanes.fill(2 * beta) * x_lanes)) / (u_2 * u_2)), (lanes.fill(beta**2) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) - (lanes.fill(beta**2) * exp(lanes.fill(2 * beta) * x_lanes) / (u_ * u_))) / lanes.fill(beta))
+            power_ = exp(-absolute(lanes.fill(beta) * x_lanes))
+            u_ = power_ + lanes.fill(one())
+            total = gy_lanes * hgx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), ((lanes.fill(beta**2) * power_ / (power_ + lanes.fill(one()))) - (lanes.fill(beta**2) * (power_ * power_) / (u_ * u_))) / lanes.fill(beta))
             lanes.write_where(hx.line((n,), (1,)), total, active)
 
 
 @choice(hx_from_gy_hgx_x_over_n, hx_from_gy_hgx_x_plain)
 def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, beta: float, threshold: float,
         tile: Tile) -> Task[...]:
-    """hx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*exp(-beta*x[n])/(1 + exp(-beta*x[n])) - beta**2*exp(-2*beta*x[n])/(1 + exp(-beta*x[n]))**2, beta*x[n] > 0), (beta**2*exp(beta*x[n])/(exp(beta*x[n]) + 1) - beta**2*exp(2*beta*x[n])/(exp(beta*x[n]) + 1)**2, True))/beta, True))*gy[n]*hgx[n]
+    """hx[n] += Piecewise((0, threshold < beta*x[n]), ((beta**2*exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))) - beta**2*exp(-2*Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n])))**2)/beta, True))*gy[n]*hgx[n]
 
     lanes over n
     else gather, tasks share n
@@ -174,13 +175,13 @@ def hx_from_gy_hgx_x(hx: Real1, gy: Real1, hgx: Real1, x: Real1, N: int, beta: f
 @task
 def tgx_from_gy_tgy_tx_x_plain(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, beta: float,
         threshold: float, task: int, tasks: int) -> None:
-    """tgx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*(1 - exp(-beta*x[n])/(1 + exp(-beta*x[n])))*exp(-beta*x[n])/(1 + exp(-beta*x[n])), beta*x[n] > 0), (beta**2*(1 - exp(beta*x[n])/(exp(beta*x[n]) + 1))*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*gy[n]*tx[n] + Piecewise((1, threshold < beta*x[n]), (Piecewise((beta*(1 - exp(-beta*x[n])/(1 + exp(-beta*x[n]))), beta*x[n] > 0), (beta*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*tgy[n]
+    """tgx[n] += Piecewise((0, threshold < beta*x[n]), (beta*(1 - exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))))*exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))), True))*gy[n]*tx[n] + Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*exp(-Abs(beta*x[n])), True))/(beta*(1 + exp(-Abs(beta*x[n])))), True))*tgy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = (zero() if threshold < beta * x[n] else (beta**2 * (1 - exp(-beta * x[n]) / (1 + exp(-beta * x[n]))) * exp(-beta * x[n]) / (1 + exp(-beta * x[n])) if beta * x[n] > zero() else beta**2 * (1 - exp(beta * x[n]) / (exp(beta * x[n]) + 1)) * exp(beta * x[n]) / (exp(beta * x[n]) + 1)) / beta) * gy[n] * tx[n] + (one() if threshold < beta * x[n] else (beta * (1 - exp(-beta * x[n]) / (1 + exp(-beta * x[n]))) if beta * x[n] > zero() else beta * exp(beta * x[n]) / (exp(beta * x[n]) + 1)) / beta) * tgy[n]
+        total = (zero() if threshold < beta * x[n] else beta * (1 - exp(-absolute(beta * x[n])) / (1 + exp(-absolute(beta * x[n])))) * exp(-absolute(beta * x[n])) / (1 + exp(-absolute(beta * x[n])))) * gy[n] * tx[n] + (one() if threshold < beta * x[n] else (beta if beta * x[n] > zero() else beta * exp(-absolute(beta * x[n]))) / beta / (1 + exp(-absolute(beta * x[n])))) * tgy[n]
         tgx[n] = total
 
 
@@ -197,7 +198,7 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
-            total = (gy_lanes * tx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta**2) * (lanes.fill(one()) - (exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))))) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))), lanes.fill(beta**2) * (lanes.fill(one()) - (exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one())))) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta))) + (tgy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) * (lanes.fill(one()) - (exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))))), lanes.fill(beta) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta)))
+            total = (gy_lanes * tx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), lanes.fill(beta) * (lanes.fill(one()) - (exp(-absolute(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))))) * exp(-absolute(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))))) + (tgy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta), lanes.fill(beta) * exp(-absolute(lanes.fill(beta) * x_lanes))) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))) / lanes.fill(beta)))
             lanes.write_where(tgx.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
@@ -205,14 +206,14 @@ def tgx_from_gy_tgy_tx_x_over_n(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x:
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
-            total = (gy_lanes * tx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta**2) * (lanes.fill(one()) - (exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))))) * exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))), lanes.fill(beta**2) * (lanes.fill(one()) - (exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one())))) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta))) + (tgy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta) * (lanes.fill(one()) - (exp(-(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-(lanes.fill(beta) * x_lanes))))), lanes.fill(beta) * exp(lanes.fill(beta) * x_lanes) / (exp(lanes.fill(beta) * x_lanes) + lanes.fill(one()))) / lanes.fill(beta)))
+            total = (gy_lanes * tx_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(zero()), lanes.fill(beta) * (lanes.fill(one()) - (exp(-absolute(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))))) * exp(-absolute(lanes.fill(beta) * x_lanes)) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))))) + (tgy_lanes * select(lanes.fill(threshold) < (x_lanes * lanes.fill(beta)), lanes.fill(one()), select((x_lanes * lanes.fill(beta)) > lanes.fill(zero()), lanes.fill(beta), lanes.fill(beta) * exp(-absolute(lanes.fill(beta) * x_lanes))) / (lanes.fill(one()) + exp(-absolute(lanes.fill(beta) * x_lanes))) / lanes.fill(beta)))
             lanes.write_where(tgx.line((n,), (1,)), total, active)
 
 
 @choice(tgx_from_gy_tgy_tx_x_over_n, tgx_from_gy_tgy_tx_x_plain)
 def tgx_from_gy_tgy_tx_x(tgx: Real1, gy: Real1, tgy: Real1, tx: Real1, x: Real1, N: int, beta: float,
         threshold: float, tile: Tile) -> Task[...]:
-    """tgx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*(1 - exp(-beta*x[n])/(1 + exp(-beta*x[n])))*exp(-beta*x[n])/(1 + exp(-beta*x[n])), beta*x[n] > 0), (beta**2*(1 - exp(beta*x[n])/(exp(beta*x[n]) + 1))*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*gy[n]*tx[n] + Piecewise((1, threshold < beta*x[n]), (Piecewise((beta*(1 - exp(-beta*x[n])/(1 + exp(-beta*x[n]))), beta*x[n] > 0), (beta*exp(beta*x[n])/(exp(beta*x[n]) + 1), True))/beta, True))*tgy[n]
+    """tgx[n] += Piecewise((0, threshold < beta*x[n]), (beta*(1 - exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))))*exp(-Abs(beta*x[n]))/(1 + exp(-Abs(beta*x[n]))), True))*gy[n]*tx[n] + Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*exp(-Abs(beta*x[n])), True))/(beta*(1 + exp(-Abs(beta*x[n])))), True))*tgy[n]
 
     lanes over n
     else gather, tasks share n
@@ -256,7 +257,7 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # y[n] += Piecewise((x[n], threshold < beta*x[n]), (Piecewise((beta*x[n] + log1p(exp(-bet...
+                Phase(  # y[n] += Piecewise((x[n], threshold < beta*x[n]), ((Piecewise((beta*x[n], beta*x[n] > 0)...
                     y_from_x,
                     ('y', 'x'),
                     ('N',),
@@ -268,7 +269,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta - beta*exp(-beta*x[n])/...
+                Phase(  # gx[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*...
                     gx_from_gy_x,
                     ('gx', 'gy', 'x'),
                     ('N',),
@@ -281,7 +282,7 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta - beta*exp(-beta*x[n])/...  # as gx[n]
+                Phase(  # ty[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta*...  # as gx[n]
                     gx_from_gy_x,
                     ('ty', 'tx', 'x'),
                     ('N',),
@@ -294,14 +295,14 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta - beta*exp(-beta*x[n])...  # as gx[n]
+                Phase(  # hgy[n] += Piecewise((1, threshold < beta*x[n]), (Piecewise((beta, beta*x[n] > 0), (beta...  # as gx[n]
                     gx_from_gy_x,
                     ('hgy', 'hgx', 'x'),
                     ('N',),
                     reals=('beta', 'threshold'),
                     linear=('hgx',),
                 ),
-                Phase(  # hx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*exp(-beta*x[n])/(1 +...
+                Phase(  # hx[n] += Piecewise((0, threshold < beta*x[n]), ((beta**2*exp(-Abs(beta*x[n]))/(1 + exp(...
                     hx_from_gy_hgx_x,
                     ('hx', 'gy', 'hgx', 'x'),
                     ('N',),
@@ -314,7 +315,7 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n] += Piecewise((0, threshold < beta*x[n]), (Piecewise((beta**2*(1 - exp(-beta*x[n]...
+                Phase(  # tgx[n] += Piecewise((0, threshold < beta*x[n]), (beta*(1 - exp(-Abs(beta*x[n]))/(1 + ex...
                     tgx_from_gy_tgy_tx_x,
                     ('tgx', 'gy', 'tgy', 'tx', 'x'),
                     ('N',),
