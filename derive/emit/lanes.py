@@ -348,7 +348,9 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
 
     def kept(self, name: str) -> str:
         """An accumulator: of one plane, or of each."""
-        return name if self.b.plane is None and not self.b.beside else f"{name}[0, u]"
+        if self.b.beside:
+            return f"{name}s[0, u]"
+        return name if self.b.plane is None else f"{name}[0, u]"
 
     def over_blocks(self, way: Lanes) -> None:
         """Blocks of several vectors of a free index, each with an accumulator; then those vectors that are left, one by one.
@@ -854,11 +856,14 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             if argument:
                 self.put("place = lanes.narrow_integers(-1)")
             return
+        several = f"{acc}s" if self.b.beside else acc
         self.put(
-            f"{acc}, place = tile.column(), tile.narrow_column()" if argument else f"{acc} = tile.column()"
+            f"{acc}, place = tile.column(), tile.narrow_column()"
+            if argument
+            else f"{several} = tile.column()"
         )
         self.put(f"for u in range({self.b.lines.strip('()')}):", True)
-        self.put(f"{acc}[0, u] = {start}")
+        self.put(f"{several}[0, u] = {start}")
         if argument:
             self.put("place[0, u] = lanes.narrow_integers(-1)")
         self.depth -= 1

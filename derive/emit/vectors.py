@@ -244,13 +244,14 @@ class VectorWriter(_Writer):
 
     def _pow(self, e: sp.Expr) -> str:
         base, power = e.base, e.exp
-        if power.is_number and power.is_negative:
+        simple = power.is_number and (power.is_Integer or 2 * power in (1, -1))
+        if simple and power.is_negative:
             return f"lanes.fill({self.call('one')}) / {self.part(sp.Pow(base, -power))}"
         if power == sp.S.Half:
             return self.call("sqrt", self.vector(base))
         if power.is_Integer and power <= 4:
             return " * ".join([self.local(base)] * int(power))
-        raise NoVector
+        return self.call("power", self.vector(base), self.vector(power))
 
     def _piecewise(self, e: sp.Expr) -> str:
         text = ""

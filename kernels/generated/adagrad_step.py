@@ -502,9 +502,9 @@ def hgy_from_g_hgg_hgp_hgw_total_p_w(hgy: Real1, g: Real1, hgg: Real1, hgp: Real
 
 
 @task
-def hw_from_g_gy_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float, task: int,
-        tasks: int) -> None:
+def hw_from_g_gy_hgg_hgp_hgw_total_p_w_plain(hw: Real1, g: Real1, gy: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        task: int, tasks: int) -> None:
     """hw[n] += rate*(2*decay*hgp[n]/sqrt(Abs(w[n])) + 2*towards*hgg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gy[n]/(4*(eps + sqrt(Abs(w[n])))**2)
 
     gather, tasks share n
@@ -519,6 +519,61 @@ def hw_from_g_gy_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gy: Real1, hgg: Real
         v5 = 2 / v3
         total = (rational(1, 4)) * v1 * rate * (-v1 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * (decay * p[n] + towards * g[n]) * hgw_total[n] + v5 * decay * hgp[n] + v5 * towards * hgg[n]) * gy[n] / v4**2
         hw[n] = total
+
+
+@task
+def hw_from_g_gy_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gy: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * ((lanes.fill(towards) * hgg_lanes * v4) + (lanes.fill(decay) * hgp_lanes * v4) - (hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)))) / (v3 * v3)
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * ((lanes.fill(towards) * hgg_lanes * v4) + (lanes.fill(decay) * hgp_lanes * v4) - (hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)))) / (v3 * v3)
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_g_gy_hgg_hgp_hgw_total_p_w_over_n, hw_from_g_gy_hgg_hgp_hgw_total_p_w_plain)
+def hw_from_g_gy_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
+        p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hw[n] += rate*(2*decay*hgp[n]/sqrt(Abs(w[n])) + 2*towards*hgg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gy[n]/(4*(eps + sqrt(Abs(w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_g_gy_hgg_hgp_hgw_total_p_w_over_n
+    return hw_from_g_gy_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
@@ -668,9 +723,9 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gw_total
 
 
 @task
-def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1, tgy: Real1,
-        tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float, add: int,
-        task: int, tasks: int) -> None:
+def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
+        tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        add: int, task: int, tasks: int) -> None:
     """tgw_total[n] += rate*(2*decay*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*gy[n]*tg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
 
     gather, tasks share n
@@ -690,6 +745,72 @@ def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, 
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
+
+
+@task
+def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
+        tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            v5 = gy_lanes * v4
+            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            total = lanes.fill((rational(1, 4)) * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v5) + (tgy_lanes * v4 * v6) + (lanes.fill(decay) * tp_lanes * v5) - (gy_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))) / (v3 * v3)
+            if add != 0:
+                total = total + lanes.read(tgw_total.line((n,), (1,)))
+            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            v5 = gy_lanes * v4
+            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            total = lanes.fill((rational(1, 4)) * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v5) + (tgy_lanes * v4 * v6) + (lanes.fill(decay) * tp_lanes * v5) - (gy_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))) / (v3 * v3)
+            if add != 0:
+                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
+            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+
+
+@choice(tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n, tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain)
+def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1, tgy: Real1,
+        tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float, add: int,
+        tile: Tile) -> Task[...]:
+    """tgw_total[n] += rate*(2*decay*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*gy[n]*tg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n
+    return tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain
 
 
 @task
@@ -1121,10 +1242,10 @@ DEFINITION = Definition(
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'ty_from_g_p_tg_tp_tw_v: lanes over n; else gather, tasks share n',
         'hgy_from_g_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hw_from_g_gy_hgg_hgp_hgw_total_p_w: gather, tasks share n',
+        'hw_from_g_gy_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gy_p_tg_tgy_tp_tw_w: gather, tasks share n',
+        'tgw_total_from_g_gy_p_tg_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgg_from_g_gw_total_gy_p_tg_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgp_from_g_gw_total_gy_p_tg_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),

@@ -36,6 +36,7 @@ from kernels.runtime import (
     one,
     power,
     rational,
+    real,
     require_abi,
     select,
     share,
@@ -533,7 +534,7 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w(hgy: Real1, g: Real1, hgb_total: Re
 
 
 @task
-def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
+def hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
         m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float, towards: float,
         unbias: float, task: int, tasks: int) -> None:
     """hw[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*hgw_total[n] + 2*hgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])*gy[n]/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
@@ -551,6 +552,62 @@ def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_t
         v6 = m[n]
         total = (rational(1, 4)) * v0 * v2 * rate * (-v2 * (v6 + (1 - beta) * (-v6 + decay * p[n] + towards * g[n])) * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * hgw_total[n] + 2 * hgb_total[n] / v4) * gy[n] / v5**2
         hw[n] = total
+
+
+@task
+def hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1,
+        hgw_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
+        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            m_lanes = lanes.read(m.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = 1 / unbias
+            v2 = absolute(w_lanes)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * v1 * rate) * gy_lanes * v0 * ((lanes.fill(real(2)) * hgb_total_lanes / v3) - (hgw_total_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = 1 / unbias
+            v2 = absolute(w_lanes)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * v1 * rate) * gy_lanes * v0 * ((lanes.fill(real(2)) * hgb_total_lanes / v3) - (hgw_total_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n, hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain)
+def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
+        m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, tile: Tile) -> Task[...]:
+    """hw[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*hgw_total[n] + 2*hgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])*gy[n]/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n
+    return hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain
 
 
 @task
@@ -777,9 +834,9 @@ def tgb_total_from_gy_tgy_tw_w(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real
 
 
 @task
-def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, tg: Real1,
-        tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float, eps: float,
-        rate: float, towards: float, unbias: float, add: int, task: int, tasks: int) -> None:
+def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
+        tg: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float,
+        eps: float, rate: float, towards: float, unbias: float, add: int, task: int, tasks: int) -> None:
     """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(w[n])) - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
 
     gather, tasks share n
@@ -803,6 +860,83 @@ def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Re
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
+
+
+@task
+def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
+        tg: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float,
+        eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            m_lanes = lanes.read(m.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tm_lanes = lanes.read(tm.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = 1 / unbias
+            v2 = absolute(w_lanes)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = gy_lanes * v5
+            v7 = 1 - beta
+            v8 = lanes.fill(v7) * v6
+            v9 = m_lanes + (lanes.fill(v7) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
+            total = lanes.fill((rational(1, 4)) * v1 * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v8) + (tgy_lanes * v5 * v9) + (lanes.fill(beta) * tm_lanes * v6) + (lanes.fill(decay) * tp_lanes * v8) - (gy_lanes * tw_lanes * v0 * v9 * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
+            if add != 0:
+                total = total + lanes.read(tgw_total.line((n,), (1,)))
+            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = 1 / unbias
+            v2 = absolute(w_lanes)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = gy_lanes * v5
+            v7 = 1 - beta
+            v8 = lanes.fill(v7) * v6
+            v9 = m_lanes + (lanes.fill(v7) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
+            total = lanes.fill((rational(1, 4)) * v1 * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v8) + (tgy_lanes * v5 * v9) + (lanes.fill(beta) * tm_lanes * v6) + (lanes.fill(decay) * tp_lanes * v8) - (gy_lanes * tw_lanes * v0 * v9 * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
+            if add != 0:
+                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
+            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+
+
+@choice(tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n, tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain)
+def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, tg: Real1,
+        tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, add: int, tile: Tile) -> Task[...]:
+    """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(w[n])) - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n
+    return tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain
 
 
 @task
@@ -1308,11 +1442,11 @@ DEFINITION = Definition(
         'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
         'hm_from_gy_hgw_total_w: lanes over n; else gather, tasks share n',
         'hgy_from_g_hgb_total_hgp_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
-        'hw_from_g_gy_hgb_total_hgw_total_m_p_w: gather, tasks share n',
+        'hw_from_g_gy_hgb_total_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
         'hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'tgb_total_from_gy_tgy_tw_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w: gather, tasks share n',
+        'tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: lanes over n; else gather, tasks share n',
         'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: lanes over n; else gather, tasks share n',
     ),

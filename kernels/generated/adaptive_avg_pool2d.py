@@ -84,17 +84,17 @@ def m0_from_m0_sum_x_over_q1_side_by_side(m0: Real4, m0_sum: Real1, x: Real4, N:
         for start in range(0, Q1, block):
             if start + block <= Q1:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q0 in range(low_q0, high_q0):
                     for u in range(tile.lines):
                         q1 = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q0, q1), (0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     q1 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(m0_sum[p0]), result)
                     lanes.write_where(m0.line((n, c, p0, q1), (0, 0, 0, 1)), result, active)
             else:
@@ -286,18 +286,18 @@ def gm0_from_gy_y_sum_over_p0(gm0: Real4, gy: Real4, y_sum: Real1, N: int, C: in
         for start in range(0, P0, block):
             if start + block <= P0:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for p1 in range(low_p1, high_p1):
                     common = lanes.fill(one()) / lanes.fill(y_sum[p1])
                     for u in range(tile.lines):
                         p0 = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
-                        total[0, u] = fma(common, gy_lanes, total[0, u])
+                        totals[0, u] = fma(common, gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     p0 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gm0.line((n, c, p0, q1), (0, 0, 1, 0)), result, active)
             else:
                 for p0 in range(start, P0, lanes.width):

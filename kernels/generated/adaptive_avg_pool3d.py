@@ -77,17 +77,17 @@ def m0_from_m0_sum_x_over_q2_side_by_side(m0: Real5, m0_sum: Real1, x: Real5, N:
         for start in range(0, Q2, block):
             if start + block <= Q2:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q0 in range(low_q0, high_q0):
                     for u in range(tile.lines):
                         q2 = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     q2 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(m0_sum[p0]), result)
                     lanes.write_where(m0.line((n, c, p0, q1, q2), (0, 0, 0, 0, 1)), result, active)
             else:
@@ -284,18 +284,18 @@ def gm1_from_gy_y_sum_over_p1(gm1: Real5, gy: Real5, y_sum: Real1, N: int, C: in
         for start in range(0, P1, block):
             if start + block <= P1:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for p2 in range(low_p2, high_p2):
                     common = lanes.fill(one()) / lanes.fill(y_sum[p2])
                     for u in range(tile.lines):
                         p1 = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
-                        total[0, u] = fma(common, gy_lanes, total[0, u])
+                        totals[0, u] = fma(common, gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     p1 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gm1.line((n, c, p0, p1, q2), (0, 0, 0, 1, 0)), result, active)
             else:
                 for p1 in range(start, P1, lanes.width):

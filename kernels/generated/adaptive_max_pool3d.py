@@ -194,19 +194,19 @@ def y_from_x_over_c(y: Real5, x: Real5, N: int, C: int, P0: int, P1: int, P2: in
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for q0 in range(low_q0, high_q0):
                     for q1 in range(low_q1, high_q1):
                         for q2 in range(low_q2, high_q2):
                             for u in range(tile.lines):
                                 c = start + u * lanes.width
                                 x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 1, 0, 0, 0)))
-                                best[0, u] = maximum(best[0, u], x_lanes)
+                                bests[0, u] = maximum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), best[0, u], active)
+                    lanes.write_where(y.line((n, c, p0, p1, p2), (0, 1, 0, 0, 0)), bests[0, u], active)
             else:
                 for c in range(start, C, lanes.width):
                     count = min(lanes.width, C - c)

@@ -151,18 +151,18 @@ def gz_from_gy_over_j_side_by_side(gz: Real4, gy: Real6, I: int, K: int, S: int,
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes
+                            totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gz.line((i, k, l, j), (0, 0, 0, 1)), result, active)
             else:
                 for j in range(start, J, lanes.width):

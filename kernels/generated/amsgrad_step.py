@@ -47,6 +47,7 @@ from kernels.runtime import (
     one,
     power,
     rational,
+    real,
     require_abi,
     select,
     share,
@@ -524,7 +525,7 @@ def hm_from_gy_h_hgk_total_w(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w
 
 
 @task
-def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
         hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
         towards: float, unbias: float, task: int, tasks: int) -> None:
     """hh[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
@@ -547,7 +548,67 @@ def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: 
 
 
 @task
-def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
+        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            h_lanes = lanes.read(h.line((n,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
+            hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
+            m_lanes = lanes.read(m.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (v0 * v4) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) * select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()) / (v5 * v5)
+            lanes.write_where(hh.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
+            hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (v0 * v4) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) * select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()) / (v5 * v5)
+            lanes.write_where(hh.line((n,), (1,)), total, active)
+
+
+@choice(hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n, hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
+def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
+        towards: float, unbias: float, tile: Tile) -> Task[...]:
+    """hh[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n
+    return hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain
+
+
+@task
+def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
         hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
         towards: float, unbias: float, task: int, tasks: int) -> None:
     """hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
@@ -567,6 +628,66 @@ def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: 
         v8 = m[n]
         total = (rational(1, 4)) * v0 * v4 * rate * (1 - indicator(v1 >= v2)) * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[n] + towards * g[n])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v6) * gy[n] / v7**2
         hw[n] = total
+
+
+@task
+def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
+        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            h_lanes = lanes.read(h.line((n,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
+            hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
+            m_lanes = lanes.read(m.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (v0 * v4) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) / (v5 * v5)
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
+            hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (v0 * v4) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) / (v5 * v5)
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n, hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
+def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
+        towards: float, unbias: float, tile: Tile) -> Task[...]:
+    """hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n
+    return hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain
 
 
 @task
@@ -820,7 +941,7 @@ def tgb_total_from_gy_h_tgy_th_tw_w(tgb_total: Real1, gy: Real1, h: Real1, tgy: 
 
 
 @task
-def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
+def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
         p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
         decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, task: int,
         tasks: int) -> None:
@@ -851,6 +972,93 @@ def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, g
         if add != 0:
             total += tgk_total[n]
         tgk_total[n] = total
+
+
+@task
+def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
+        decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            h_lanes = lanes.read(h.line((n,), (1,)))
+            m_lanes = lanes.read(m.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            th_lanes = lanes.read(th.line((n,), (1,)))
+            tm_lanes = lanes.read(tm.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = 1 / unbias
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (lanes.fill(v0) * v4) + lanes.fill(eps)
+            v6 = lanes.fill(real(2)) / v4
+            v7 = gy_lanes * v6
+            v8 = 1 - beta
+            v9 = lanes.fill(v8) * v7
+            v10 = m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
+            v11 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v12 = gy_lanes * v10 * v2 * ((lanes.fill(2 * v0) / v3 / v5) + power(v3, lanes.fill(rational(-3, 2))))
+            total = lanes.fill((rational(1, 4)) * v0 * rate) * v2 * ((lanes.fill(towards) * tg_lanes * v9) + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (th_lanes * v11 * v12) - (tw_lanes * v12 * (lanes.fill(one()) - v11))) / (v5 * v5)
+            if add != 0:
+                total = total + lanes.read(tgk_total.line((n,), (1,)))
+            lanes.write_where(tgk_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            th_lanes = lanes.read_where(th.line((n,), (1,)), active)
+            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = 1 / unbias
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = (lanes.fill(v0) * v4) + lanes.fill(eps)
+            v6 = lanes.fill(real(2)) / v4
+            v7 = gy_lanes * v6
+            v8 = 1 - beta
+            v9 = lanes.fill(v8) * v7
+            v10 = m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
+            v11 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v12 = gy_lanes * v10 * v2 * ((lanes.fill(2 * v0) / v3 / v5) + power(v3, lanes.fill(rational(-3, 2))))
+            total = lanes.fill((rational(1, 4)) * v0 * rate) * v2 * ((lanes.fill(towards) * tg_lanes * v9) + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (th_lanes * v11 * v12) - (tw_lanes * v12 * (lanes.fill(one()) - v11))) / (v5 * v5)
+            if add != 0:
+                total = total + lanes.read_where(tgk_total.line((n,), (1,)), active)
+            lanes.write_where(tgk_total.line((n,), (1,)), total, active)
+
+
+@choice(tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n, tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain)
+def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
+        decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile) -> Task[...]:
+    """tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(maximum(h[n], w[n]))) - (1 - indicator(h[n] >= w[n]))*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]*tw[n] - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n
+    return tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -1333,12 +1541,12 @@ DEFINITION = Definition(
         'ty_from_g_h_m_p_tb_tk_tp_w: lanes over n; else gather, tasks share n',
         'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
         'hm_from_gy_h_hgk_total_w: lanes over n; else gather, tasks share n',
-        'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',
-        'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: gather, tasks share n',
+        'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over n; else gather, tasks share n',
+        'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over n; else gather, tasks share n',
         'hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w: lanes over n; else gather, tasks share n',
         'tgb_total_from_gy_h_tgy_th_tw_w: lanes over n; else gather, tasks share n',
-        'tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w: gather, tasks share n',
+        'tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: that of kernels.generated.adam_step',
         'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: that of kernels.generated.adam_step',
     ),

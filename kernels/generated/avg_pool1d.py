@@ -499,17 +499,17 @@ def gx_from_gx_term_over_c(gx: Real3, gx_term: Real3, N: int, C: int, P0: int, K
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for p0 in range(low_p0, high_p0):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gx_term_lanes = lanes.read(gx_term.line((n, c, p0), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gx_term_lanes
+                        totals[0, u] = totals[0, u] + gx_term_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gx.line((n, c, x2), (0, 1, 0)), result, active)
             else:
                 for c in range(start, C, lanes.width):

@@ -681,18 +681,18 @@ def gx_from_gx_term_over_c(gx: Real4, gx_term: Real4, N: int, C: int, P0: int, P
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for p0 in range(low_p0, high_p0):
                     for p1 in range(low_p1, high_p1):
                         for u in range(tile.lines):
                             c = start + u * lanes.width
                             gx_term_lanes = lanes.read(gx_term.line((n, c, p0, p1), (0, 1, 0, 0)))
-                            total[0, u] = total[0, u] + gx_term_lanes
+                            totals[0, u] = totals[0, u] + gx_term_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gx.line((n, c, x2, x3), (0, 1, 0, 0)), result, active)
             else:
                 for c in range(start, C, lanes.width):

@@ -184,18 +184,18 @@ def gb_from_gy_over_c(gb: Real1, gy: Real3, N: int, C: int, R: int, tile: Tile, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gb.line((c,), (1,)), result, active)
         else:
             for c in range(start, C, lanes.width):
@@ -296,18 +296,18 @@ def gmean_from_gy_var_w_over_c(gmean: Real1, gy: Real3, var: Real1, w: Real1, N:
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 var_lanes = lanes.read_where(var.line((c,), (1,)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), -(result * w_lanes / sqrt(var_lanes + lanes.fill(eps))), result)
@@ -412,17 +412,69 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real1, gy: Real3, mean: Real1, var: R
                 gvar[plane] = result
 
 
-@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain,
+@task
+def gvar_from_gy_mean_var_w_x_over_c(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int,
+        C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, x_lanes - mean_lanes, totals[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                if add != 0:
+                    result = result + lanes.read_where(gvar.line((c,), (1,)), active)
+                lanes.write_where(gvar.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, x_lanes - mean_lanes, total)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                if add != 0:
+                    total = total + lanes.read_where(gvar.line((c,), (1,)), active)
+                lanes.write_where(gvar.line((c,), (1,)), total, active)
+
+
+@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_over_c, gvar_from_gy_mean_var_w_x_plain,
     merges={"N": (None, 0, None, None, None, 0), "R": (None, 2, None, None, None, 2)})
 def gvar_from_gy_mean_var_w_x(gvar: Real1, gy: Real3, mean: Real1, var: Real1, w: Real1, x: Real3, N: int, C: int,
         R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """gvar[c] += sum[n,r] -(-mean[c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= R:
         return gvar_from_gy_mean_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gvar_from_gy_mean_var_w_x_over_c
     return gvar_from_gy_mean_var_w_x_plain
 
 
@@ -496,9 +548,9 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -506,10 +558,10 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
                         mean_lanes = lanes.read(mean.line((c,), (1,)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
+                        totals[0, u] = fma(gy_lanes, x_lanes - mean_lanes, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 var_lanes = lanes.read_where(var.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), result / sqrt(var_lanes + lanes.fill(eps)), result)
                 lanes.write_where(gw.line((c,), (1,)), result, active)
@@ -631,7 +683,7 @@ def gx_from_gy_var_w(gx: Real3, gy: Real3, var: Real1, w: Real1, N: int, C: int,
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
         tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
@@ -650,6 +702,108 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, 
             v4 = -mean[c] + x[n, c, r]
             total = v1 * v4 * tw[c] - v3 * tmean[c] + v3 * tx[n, c, r] + tb[c] - (rational(1, 2)) * v2 * v4 * tvar[c] / power(v0, rational(3, 2))
             ty[n, c, r] = total
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(tw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        mean_common = lanes.fill(mean[c])
+        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_2 = lanes.fill(tmean[c]) * lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[c]) * lanes.fill(w[c]) / power(lanes.fill(eps) + lanes.fill(var[c]), lanes.fill(rational(3, 2)))
+        mean_common_ = lanes.fill(mean[c])
+        tb_common = lanes.fill(tb[c])
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                mean_lanes = lanes.read(mean.line((c,), (1,)))
+                tb_lanes = lanes.read(tb.line((c,), (1,)))
+                tmean_lanes = lanes.read(tmean.line((c,), (1,)))
+                tvar_lanes = lanes.read(tvar.line((c,), (1,)))
+                tw_lanes = lanes.read(tw.line((c,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                var_lanes = lanes.read(var.line((c,), (1,)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = v1 * w_lanes
+                v3 = x_lanes - mean_lanes
+                total = tb_lanes + (tw_lanes * v1 * v3) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * tvar_lanes * v3 * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                tb_lanes = lanes.read_where(tb.line((c,), (1,)), active)
+                tmean_lanes = lanes.read_where(tmean.line((c,), (1,)), active)
+                tvar_lanes = lanes.read_where(tvar.line((c,), (1,)), active)
+                tw_lanes = lanes.read_where(tw.line((c,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = v1 * w_lanes
+                v3 = x_lanes - mean_lanes
+                total = tb_lanes + (tw_lanes * v1 * v3) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * tvar_lanes * v3 * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c,
+    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain,
+    merges={"N": (0, None, None, None, None, None, 0, None, None, 0), "R": (2, None, None, None, None, None, 2, None, None, 2)})
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real3, var: Real1, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """ty[n,c,r] += tb[c] + (-mean[c] + x[n,c,r])*tw[c]/sqrt(eps + var[c]) - tmean[c]*w[c]/sqrt(eps + var[c]) + w[c]*tx[n,c,r]/sqrt(eps + var[c]) - (-mean[c] + x[n,c,r])*tvar[c]*w[c]/(2*(eps + var[c])**(3/2))
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c
+    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -716,17 +870,67 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real1, gy: Real3, hgx: Real3, var: Real1
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain,
+@task
+def hvar_from_gy_hgx_var_w_over_c(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, N: int, C: int, R: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, hgx_lanes, totals[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hvar.line((c,), (1,)), active)
+                lanes.write_where(hvar.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, hgx_lanes, total)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hvar.line((c,), (1,)), active)
+                lanes.write_where(hvar.line((c,), (1,)), total, active)
+
+
+@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_over_c, hvar_from_gy_hgx_var_w_plain,
     merges={"N": (None, 0, 0, None, None), "R": (None, 2, 2, None, None)})
 def hvar_from_gy_hgx_var_w(hvar: Real1, gy: Real3, hgx: Real3, var: Real1, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[c] += sum[n,r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgx_var_w_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hvar_from_gy_hgx_var_w_over_c
     return hvar_from_gy_hgx_var_w_plain
 
 
@@ -804,19 +1008,19 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: i
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
+                        totals[0, u] = fma(gy_lanes, hgx_lanes, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 var_lanes = lanes.read_where(var.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), result / sqrt(var_lanes + lanes.fill(eps)), result)
                 if add != 0:
@@ -918,17 +1122,67 @@ def hmean_from_gy_hgvar_var_w_over_r(hmean: Real1, gy: Real3, hgvar: Real1, var:
                 hmean[plane] = result
 
 
-@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain,
+@task
+def hmean_from_gy_hgvar_var_w_over_c(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = totals[0, u] + gy_lanes
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                hgvar_lanes = lanes.read_where(hgvar.line((c,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                hgvar_lanes = lanes.read_where(hgvar.line((c,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((c,), (1,)), active)
+                lanes.write_where(hmean.line((c,), (1,)), total, active)
+
+
+@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_over_c, hmean_from_gy_hgvar_var_w_plain,
     merges={"N": (None, 0, None, None, None), "R": (None, 2, None, None, None)})
 def hmean_from_gy_hgvar_var_w(hmean: Real1, gy: Real3, hgvar: Real1, var: Real1, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hmean[c] += sum[n,r] hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= R:
         return hmean_from_gy_hgvar_var_w_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hmean_from_gy_hgvar_var_w_over_c
     return hmean_from_gy_hgvar_var_w_plain
 
 
@@ -996,17 +1250,72 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real1, gy: Real3, hgvar: Real1,
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain,
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_c(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((c,), (1,)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, x_lanes - mean_lanes, totals[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                hgvar_lanes = lanes.read_where(hgvar.line((c,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hvar.line((c,), (1,)), active)
+                lanes.write_where(hvar.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, x_lanes - mean_lanes, total)
+                hgvar_lanes = lanes.read_where(hgvar.line((c,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hvar.line((c,), (1,)), active)
+                lanes.write_where(hvar.line((c,), (1,)), total, active)
+
+
+@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_over_c,
+    hvar_from_gy_hgvar_mean_var_w_x_plain,
     merges={"N": (None, 0, None, None, None, None, 0), "R": (None, 2, None, None, None, None, 2)})
 def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real1, gy: Real3, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[c] += sum[n,r] 3*(-mean[c] + x[n,c,r])*hgvar[c]*w[c]*gy[n,c,r]/(4*(eps + var[c])**(5/2))
 
     lanes over r, combined at the end
+    or lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgvar_mean_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_c
     return hvar_from_gy_hgvar_mean_var_w_x_plain
 
 
@@ -1508,14 +1817,14 @@ DEFINITION = Definition(
         'y_from_b_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'gb_from_gy: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share c',
+        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gx_from_gy_var_w: lanes over r, or lanes over c; else gather, tasks share n c',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
-        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share c',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share c',
-        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share c',
+        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
+        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hx_from_gy_hgvar_hgw_var_w: lanes over r, or lanes over c; else gather, tasks share n c',
         'tgx_from_gy_tgy_tvar_tw_var_w: lanes over r, or lanes over c; else gather, tasks share n c',
     ),

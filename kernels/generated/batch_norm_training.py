@@ -115,18 +115,18 @@ def mean_from_x_over_c(mean: Real1, x: Real3, C: int, N: int, R: int, tile: Tile
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
                 lanes.write_where(mean.line((c,), (1,)), result, active)
         else:
@@ -226,9 +226,9 @@ def var_from_mean_x_over_c(var: Real1, mean: Real1, x: Real3, C: int, N: int, R:
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -236,10 +236,10 @@ def var_from_mean_x_over_c(var: Real1, mean: Real1, x: Real3, C: int, N: int, R:
                         mean_lanes = lanes.read(mean.line((c,), (1,)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
                         u_ = x_lanes - mean_lanes
-                        total[0, u] = fma(u_, u_, total[0, u])
+                        totals[0, u] = fma(u_, u_, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
                 lanes.write_where(var.line((c,), (1,)), result, active)
         else:
@@ -575,19 +575,19 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real1, gvar: Real1, mean: Real1, x: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         mean_lanes = lanes.read(mean.line((c,), (1,)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                        totals[0, u] = totals[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(N) * real(R)), result)
                 if add != 0:
@@ -804,9 +804,9 @@ def tvar_from_mean_tx_x_over_c(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -814,10 +814,10 @@ def tvar_from_mean_tx_x_over_c(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
                         mean_lanes = lanes.read(mean.line((c,), (1,)))
                         tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                        totals[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(N) * real(R)), result)
                 if add != 0:
                     result = result + lanes.read_where(tvar.line((c,), (1,)), active)
@@ -928,18 +928,18 @@ def hmean_from_gvar_hgx_over_c(hmean: Real1, gvar: Real1, hgx: Real3, C: int, N:
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + hgx_lanes
+                        totals[0, u] = totals[0, u] + hgx_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(N) * real(R))), result)
                 if add != 0:
@@ -1008,17 +1008,17 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real1, gvar: Real1, hgmean: Real1, C: i
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
-                        total[0, u] = total[0, u] + lanes.fill(one())
+                        totals[0, u] = totals[0, u] + lanes.fill(one())
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
                 hgmean_lanes = lanes.read_where(hgmean.line((c,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(N) * real(R)), result)
@@ -1056,9 +1056,9 @@ def hmean_from_gvar_hgmean(hmean: Real1, gvar: Real1, hgmean: Real1, C: int, N: 
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real1, gy: Real3, hgmean: Real1,
-        hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3, gvar: Real1, gy: Real3,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[c]) - hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*hvar[c]/(N*R) - 2*gvar[c]*hgmean[c]/(N*R) + 2*gvar[c]*hgx[n,c,r]/(N*R) + hmean[c]/(N*R)
 
     gather, tasks share n c
@@ -1078,9 +1078,118 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar
 
 
 @task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real1, gy: Real3, mean: Real1,
-        tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3, var: Real1,
-        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real3, gvar: Real1, gy: Real3,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(hgw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_ = lanes.fill(hmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[c]) * lanes.fill(hgmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(hvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[c])
+        common_4 = lanes.fill(real(2)) * lanes.fill(gvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_5 = lanes.fill(rational(1, 2)) * lanes.fill(hgvar[c]) * lanes.fill(w[c]) / power(lanes.fill(eps) + lanes.fill(var[c]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = (common * gy_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = (common * gy_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c(hx: Real3, gvar: Real1, gy: Real3,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((c,), (1,)))
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                hgmean_lanes = lanes.read(hgmean.line((c,), (1,)))
+                hgvar_lanes = lanes.read(hgvar.line((c,), (1,)))
+                hgw_lanes = lanes.read(hgw.line((c,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                hmean_lanes = lanes.read(hmean.line((c,), (1,)))
+                hvar_lanes = lanes.read(hvar.line((c,), (1,)))
+                mean_lanes = lanes.read(mean.line((c,), (1,)))
+                var_lanes = lanes.read(var.line((c,), (1,)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = 1 / real(N) / real(R)
+                v2 = 2 * v1
+                v3 = lanes.fill(v2) * gvar_lanes
+                total = (hgx_lanes * v3) + (lanes.fill(v1) * hmean_lanes) + (lanes.fill(v2) * hvar_lanes * (x_lanes - mean_lanes)) + (gy_lanes * hgw_lanes / sqrt(v0)) - (hgmean_lanes * v3) - (lanes.fill(rational(1, 2)) * gy_lanes * hgvar_lanes * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((c,), (1,)), active)
+                hgvar_lanes = lanes.read_where(hgvar.line((c,), (1,)), active)
+                hgw_lanes = lanes.read_where(hgw.line((c,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                hmean_lanes = lanes.read_where(hmean.line((c,), (1,)), active)
+                hvar_lanes = lanes.read_where(hvar.line((c,), (1,)), active)
+                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = 1 / real(N) / real(R)
+                v2 = 2 * v1
+                v3 = lanes.fill(v2) * gvar_lanes
+                total = (hgx_lanes * v3) + (lanes.fill(v1) * hmean_lanes) + (lanes.fill(v2) * hvar_lanes * (x_lanes - mean_lanes)) + (gy_lanes * hgw_lanes / sqrt(v0)) - (hgmean_lanes * v3) - (lanes.fill(rational(1, 2)) * gy_lanes * hgvar_lanes * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain,
+    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, None, None, 2)})
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real1, gy: Real3, hgmean: Real1,
+        hgvar: Real1, hgw: Real1, hgx: Real3, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[c]) - hgvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*hvar[c]/(N*R) - 2*gvar[c]*hgmean[c]/(N*R) + 2*gvar[c]*hgx[n,c,r]/(N*R) + hmean[c]/(N*R)
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c
+    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real3, gvar: Real1, gy: Real3,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3,
+        var: Real1, w: Real1, x: Real3, C: int, N: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[c]) - tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*tgvar[c]/(N*R) - 2*gvar[c]*tmean[c]/(N*R) + 2*gvar[c]*tx[n,c,r]/(N*R) + tgmean[c]/(N*R)
 
     gather, tasks share n c
@@ -1099,6 +1208,124 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, 
             v6 = w[c]
             total = v0 * tgmean[c] + v1 * (-mean[c] + x[n, c, r]) * tgvar[c] - v2 * tmean[c] + v2 * tx[n, c, r] + v3 * v5 * tw[c] + v5 * v6 * tgy[n, c, r] - (rational(1, 2)) * v3 * v6 * tvar[c] / power(v4, rational(3, 2))
             tgx[n, c, r] = total
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real3, gvar: Real1, gy: Real3,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3,
+        var: Real1, w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(tw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[c]))
+        common_2 = lanes.fill(tgmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(gvar[c]) * lanes.fill(tmean[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_4 = lanes.fill(real(2)) * lanes.fill(tgvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[c])
+        common_5 = lanes.fill(real(2)) * lanes.fill(gvar[c]) / lanes.fill(real(N)) / lanes.fill(real(R))
+        common_6 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[c]) * lanes.fill(w[c]) / power(lanes.fill(eps) + lanes.fill(var[c]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = (common * gy_lanes) + (common_ * tgy_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = (common * gy_lanes) + (common_ * tgy_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c(tgx: Real3, gvar: Real1, gy: Real3,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3,
+        var: Real1, w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((c,), (1,)))
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                mean_lanes = lanes.read(mean.line((c,), (1,)))
+                tgmean_lanes = lanes.read(tgmean.line((c,), (1,)))
+                tgvar_lanes = lanes.read(tgvar.line((c,), (1,)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 1, 0)))
+                tmean_lanes = lanes.read(tmean.line((c,), (1,)))
+                tvar_lanes = lanes.read(tvar.line((c,), (1,)))
+                tw_lanes = lanes.read(tw.line((c,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                var_lanes = lanes.read(var.line((c,), (1,)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = 1 / real(N) / real(R)
+                v3 = 2 * v2
+                v4 = lanes.fill(v3) * gvar_lanes
+                total = (gy_lanes * tw_lanes * v1) + (lanes.fill(v2) * tgmean_lanes) + (lanes.fill(v3) * tgvar_lanes * (x_lanes - mean_lanes)) + (tgy_lanes * v1 * w_lanes) + (tx_lanes * v4) - (tmean_lanes * v4) - (lanes.fill(rational(1, 2)) * gy_lanes * tvar_lanes * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((c,), (1,)), active)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                mean_lanes = lanes.read_where(mean.line((c,), (1,)), active)
+                tgmean_lanes = lanes.read_where(tgmean.line((c,), (1,)), active)
+                tgvar_lanes = lanes.read_where(tgvar.line((c,), (1,)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 1, 0)), active)
+                tmean_lanes = lanes.read_where(tmean.line((c,), (1,)), active)
+                tvar_lanes = lanes.read_where(tvar.line((c,), (1,)), active)
+                tw_lanes = lanes.read_where(tw.line((c,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                var_lanes = lanes.read_where(var.line((c,), (1,)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = 1 / real(N) / real(R)
+                v3 = 2 * v2
+                v4 = lanes.fill(v3) * gvar_lanes
+                total = (gy_lanes * tw_lanes * v1) + (lanes.fill(v2) * tgmean_lanes) + (lanes.fill(v3) * tgvar_lanes * (x_lanes - mean_lanes)) + (tgy_lanes * v1 * w_lanes) + (tx_lanes * v4) - (tmean_lanes * v4) - (lanes.fill(rational(1, 2)) * gy_lanes * tvar_lanes * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain,
+    merges={"N": (0, None, 0, None, None, None, 0, None, None, None, 0, None, None, 0), "R": (2, None, 2, None, None, None, 2, None, None, None, 2, None, None, 2)})
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real1, gy: Real3, mean: Real1,
+        tgmean: Real1, tgvar: Real1, tgy: Real3, tmean: Real1, tvar: Real1, tw: Real1, tx: Real3, var: Real1,
+        w: Real1, x: Real3, C: int, N: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[c]) - tvar[c]*w[c]*gy[n,c,r]/(2*(eps + var[c])**(3/2)) + 2*(-mean[c] + x[n,c,r])*tgvar[c]/(N*R) - 2*gvar[c]*tmean[c]/(N*R) + 2*gvar[c]*tx[n,c,r]/(N*R) + tgmean[c]/(N*R)
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c
+    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -1718,7 +1945,7 @@ DEFINITION = Definition(
         'hmean_from_gvar_hgmean: lanes over c; else gather, tasks share c',
         'hmean_from_gy_hgvar_var_w: that of kernels.generated.batch_norm',
         'hvar_from_gy_hgvar_mean_var_w_x: that of kernels.generated.batch_norm',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n c',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
     ),
 )

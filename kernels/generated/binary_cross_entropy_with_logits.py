@@ -367,9 +367,9 @@ def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2
     for start in range(first * block, min(J, last * block), block):
         if start + block <= J:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     j = start + u * lanes.width
@@ -377,10 +377,10 @@ def gp_from_gl_total_t_w_x_over_j(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                     t_lanes = lanes.read(t.line((i, j), (0, 1)))
                     w_lanes = lanes.read(w.line((i, j), (0, 1)))
                     x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                    total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
+                    totals[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), totals[0, u])
             for u in range(tile.lines):
                 j = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(gp.line((j,), (1,)), active)
                 lanes.write_where(gp.line((j,), (1,)), result, active)
@@ -758,9 +758,9 @@ def hp_from_gl_total_hgx_t_w_x_over_j(hp: Real1, gl_total: Real2, hgx: Real2, t:
     for start in range(first * block, min(J, last * block), block):
         if start + block <= J:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     j = start + u * lanes.width
@@ -769,10 +769,10 @@ def hp_from_gl_total_hgx_t_w_x_over_j(hp: Real1, gl_total: Real2, hgx: Real2, t:
                     t_lanes = lanes.read(t.line((i, j), (0, 1)))
                     w_lanes = lanes.read(w.line((i, j), (0, 1)))
                     x_lanes = lanes.read(x.line((i, j), (0, 1)))
-                    total[0, u] = total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
+                    totals[0, u] = totals[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
             for u in range(tile.lines):
                 j = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(hp.line((j,), (1,)), active)
                 lanes.write_where(hp.line((j,), (1,)), result, active)

@@ -121,17 +121,17 @@ def mu_from_x_over_c_side_by_side(mu: Real3, x: Real4, N: int, G: int, C: int, R
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r0 in range(R0):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, g, c, r0), (0, 0, 1, 0)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R0)), result)
                     lanes.write_where(mu.line((n, g, c), (0, 0, 1)), result, active)
             else:
@@ -532,17 +532,17 @@ def gmu_from_gx_padded_over_r2_side_by_side(gmu: Real3, gx_padded: Real4, R0_2: 
         for start in range(0, R2, block):
             if start + block <= R2:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r3 in range(low_r3, high_r3):
                     for u in range(tile.lines):
                         r2 = start + u * lanes.width
                         gx_padded_lanes = lanes.read(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)))
-                        total[0, u] = total[0, u] + gx_padded_lanes
+                        totals[0, u] = totals[0, u] + gx_padded_lanes
                 for u in range(tile.lines):
                     r2 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), result, active)
             else:
                 for r2 in range(start, R2, lanes.width):
@@ -684,17 +684,17 @@ def gmu_from_gx_padded_2_over_r2_side_by_side(gmu: Real3, gx_padded: Real4, R0_2
         for start in range(0, R2, block):
             if start + block <= R2:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r3 in range(low_r3, high_r3):
                     for u in range(tile.lines):
                         r2 = start + u * lanes.width
                         gx_padded_lanes = lanes.read(gx_padded.line((r0_2, r1, r2, r3), (0, 0, 1, 0)))
-                        total[0, u] = total[0, u] + gx_padded_lanes
+                        totals[0, u] = totals[0, u] + gx_padded_lanes
                 for u in range(tile.lines):
                     r2 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), active)
                     lanes.write_where(gmu.line((r0_2, r1, r2), (0, 0, 1)), result, active)

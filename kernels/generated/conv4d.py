@@ -1275,9 +1275,9 @@ def gb_from_gy_over_o_side_by_side(gb: Real2, gy: Real7, N: int, G: int, O: int,
         for start in range(0, O, block):
             if start + block <= O:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for p0 in range(P0):
                         for p1 in range(P1):
@@ -1286,10 +1286,10 @@ def gb_from_gy_over_o_side_by_side(gb: Real2, gy: Real7, N: int, G: int, O: int,
                                     for u in range(tile.lines):
                                         o = start + u * lanes.width
                                         gy_lanes = lanes.read(gy.line((n, g, o, p0, p1, p2, p3), (0, 0, 1, 0, 0, 0, 0)))
-                                        total[0, u] = total[0, u] + gy_lanes
+                                        totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     o = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gb.line((g, o), (0, 1)), result, active)
             else:
                 for o in range(start, O, lanes.width):

@@ -143,9 +143,9 @@ def mu_from_x_over_c_side_by_side(mu: Real3, x: Real7, N: int, G: int, C: int, R
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r0 in range(R0):
                     for r1 in range(R1):
                         for r2 in range(R2):
@@ -153,10 +153,10 @@ def mu_from_x_over_c_side_by_side(mu: Real3, x: Real7, N: int, G: int, C: int, R
                                 for u in range(tile.lines):
                                     c = start + u * lanes.width
                                     x_lanes = lanes.read(x.line((n, g, c, r0, r1, r2, r3), (0, 0, 1, 0, 0, 0, 0)))
-                                    total[0, u] = total[0, u] + x_lanes
+                                    totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R0) * real(R1) * real(R2) * real(R3)), result)
                     lanes.write_where(mu.line((n, g, c), (0, 0, 1)), result, active)
             else:
@@ -546,9 +546,9 @@ def gmu_from_gx_padded_padded_padded_padded_over_r2_2_side_by_side(gmu: Real3,
         for start in range(0, R2_2, block):
             if start + block <= R2_2:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r3_2 in range(R3_2):
                     for r4 in range(R4):
                         for r5 in range(R5):
@@ -556,10 +556,10 @@ def gmu_from_gx_padded_padded_padded_padded_over_r2_2_side_by_side(gmu: Real3,
                                 for u in range(tile.lines):
                                     r2_2 = start + u * lanes.width
                                     gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)))
-                                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+                                    totals[0, u] = totals[0, u] + gx_padded_padded_padded_padded_lanes
                 for u in range(tile.lines):
                     r2_2 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
                     lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), result, active)
@@ -727,9 +727,9 @@ def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2_side_by_side(gmu: Real3,
         for start in range(0, R2_2, block):
             if start + block <= R2_2:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r3_2 in range(R3_2):
                     for r4 in range(R4):
                         for r5 in range(R5):
@@ -737,10 +737,10 @@ def gmu_from_gx_padded_padded_padded_padded_2_over_r2_2_side_by_side(gmu: Real3,
                                 for u in range(tile.lines):
                                     r2_2 = start + u * lanes.width
                                     gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)))
-                                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+                                    totals[0, u] = totals[0, u] + gx_padded_padded_padded_padded_lanes
                 for u in range(tile.lines):
                     r2_2 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), active)
                     lanes.write_where(gmu.line((r0_2, r1_2, r2_2), (0, 0, 1)), result, active)

@@ -106,17 +106,17 @@ def total_from_a_over_n(total_: Real1, a: Real2, N: int, J: int, tile: Tile, tas
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
-                    total[0, u] = fma(a_lanes, a_lanes, total[0, u])
+                    totals[0, u] = fma(a_lanes, a_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(total_.line((n,), (1,)), result, active)
         else:
             for n in range(start, N, lanes.width):
@@ -212,18 +212,18 @@ def product_from_a_b_over_n(product: Real1, a: Real2, b: Real2, N: int, J: int, 
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
                     b_lanes = lanes.read(b.line((n, j), (1, 0)))
-                    total[0, u] = fma(a_lanes, b_lanes, total[0, u])
+                    totals[0, u] = fma(a_lanes, b_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(product.line((n,), (1,)), active)
                 lanes.write_where(product.line((n,), (1,)), result, active)
@@ -310,7 +310,7 @@ def l_from_other_product_t_total(l: Real1, other_: Real1, product: Real1, t: Rea
 
 
 @task
-def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, other_: Real1, product: Real1,
+def gother_from_gl_total_other_product_t_total_plain(gother: Real1, gl_total: Real1, other_: Real1, product: Real1,
         t: Real1, total_: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]
 
@@ -320,6 +320,48 @@ def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, o
     for n in range(first, last):
         total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) * product[n] / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n]
         gother[n] = total
+
+
+@task
+def gother_from_gl_total_other_product_t_total_over_n(gother: Real1, gl_total: Real1, other_: Real1, product: Real1,
+        t: Real1, total_: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))
+            lanes.write_where(gother.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))
+            lanes.write_where(gother.line((n,), (1,)), total, active)
+
+
+@choice(gother_from_gl_total_other_product_t_total_over_n, gother_from_gl_total_other_product_t_total_plain)
+def gother_from_gl_total_other_product_t_total(gother: Real1, gl_total: Real1, other_: Real1, product: Real1,
+        t: Real1, total_: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gother_from_gl_total_other_product_t_total_over_n
+    return gother_from_gl_total_other_product_t_total_plain
 
 
 @task
@@ -524,18 +566,18 @@ def ttotal_from_a_ta_over_n(ttotal: Real1, a: Real2, ta: Real2, N: int, J: int, 
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
                     ta_lanes = lanes.read(ta.line((n, j), (1, 0)))
-                    total[0, u] = fma(a_lanes, ta_lanes, total[0, u])
+                    totals[0, u] = fma(a_lanes, ta_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = lanes.fill(real(2)) * result
                 lanes.write_where(ttotal.line((n,), (1,)), result, active)
         else:
@@ -567,7 +609,7 @@ def ttotal_from_a_ta(ttotal: Real1, a: Real2, ta: Real2, N: int, J: int, tile: T
 
 
 @task
-def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other_: Real1, product: Real1, t: Real1,
+def tl_from_other_product_t_total_tother_tproduct_ttotal_plain(tl: Real1, other_: Real1, product: Real1, t: Real1,
         total_: Real1, tother: Real1, tproduct: Real1, ttotal: Real1, N: int, margin_: float, task: int,
         tasks: int) -> None:
     """tl[n] += chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n] + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n]
@@ -581,7 +623,60 @@ def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other_: Real
 
 
 @task
-def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total(hgl_total: Real1, hgother: Real1,
+def tl_from_other_product_t_total_tother_tproduct_ttotal_over_n(tl: Real1, other_: Real1, product: Real1, t: Real1,
+        total_: Real1, tother: Real1, tproduct: Real1, ttotal: Real1, N: int, margin_: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            tother_lanes = lanes.read(tother.line((n,), (1,)))
+            tproduct_lanes = lanes.read(tproduct.line((n,), (1,)))
+            ttotal_lanes = lanes.read(ttotal.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (tother_lanes * select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())) + (tother_lanes * select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())) + (tproduct_lanes * select(equal(t_lanes, lanes.fill(real(-1))), select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())) + (tproduct_lanes * select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())) + (ttotal_lanes * select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero())) + (ttotal_lanes * select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))
+            lanes.write_where(tl.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            tother_lanes = lanes.read_where(tother.line((n,), (1,)), active)
+            tproduct_lanes = lanes.read_where(tproduct.line((n,), (1,)), active)
+            ttotal_lanes = lanes.read_where(ttotal.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (tother_lanes * select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())) + (tother_lanes * select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())) + (tproduct_lanes * select(equal(t_lanes, lanes.fill(real(-1))), select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())) + (tproduct_lanes * select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())) + (ttotal_lanes * select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero())) + (ttotal_lanes * select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))
+            lanes.write_where(tl.line((n,), (1,)), total, active)
+
+
+@choice(tl_from_other_product_t_total_tother_tproduct_ttotal_over_n,
+    tl_from_other_product_t_total_tother_tproduct_ttotal_plain)
+def tl_from_other_product_t_total_tother_tproduct_ttotal(tl: Real1, other_: Real1, product: Real1, t: Real1,
+        total_: Real1, tother: Real1, tproduct: Real1, ttotal: Real1, N: int, margin_: float,
+        tile: Tile) -> Task[...]:
+    """tl[n] += chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n] + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*tproduct[n] + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000)))*tother[n] + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2)))*ttotal[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tl_from_other_product_t_total_tother_tproduct_ttotal_over_n
+    return tl_from_other_product_t_total_tother_tproduct_ttotal_plain
+
+
+@task
+def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_plain(hgl_total: Real1, hgother: Real1,
         hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
         margin_: float, task: int, tasks: int) -> None:
     """hgl_total[n] += (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n]
@@ -595,7 +690,60 @@ def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total(hgl_total: Re
 
 
 @task
-def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total(hother: Real1, gl_total: Real1,
+def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_over_n(hgl_total: Real1, hgother: Real1,
+        hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+        margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            hgother_lanes = lanes.read(hgother.line((n,), (1,)))
+            hgproduct_lanes = lanes.read(hgproduct.line((n,), (1,)))
+            hgtotal_lanes = lanes.read(hgtotal.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero())))
+            lanes.write_where(hgl_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgother_lanes = lanes.read_where(hgother.line((n,), (1,)), active)
+            hgproduct_lanes = lanes.read_where(hgproduct.line((n,), (1,)), active)
+            hgtotal_lanes = lanes.read_where(hgtotal.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero())))
+            lanes.write_where(hgl_total.line((n,), (1,)), total, active)
+
+
+@choice(hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_over_n,
+    hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_plain)
+def hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total(hgl_total: Real1, hgother: Real1,
+        hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+        margin_: float, tile: Tile) -> Task[...]:
+    """hgl_total[n] += (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), product[n]/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_over_n
+    return hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total_plain
+
+
+@task
+def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_plain(hother: Real1, gl_total: Real1,
         hgother: Real1, hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1,
         N: int, margin_: float, task: int, tasks: int) -> None:
     """hother[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
@@ -609,9 +757,64 @@ def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total(hother:
 
 
 @task
-def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total(hproduct: Real1, gl_total: Real1, hgother: Real1,
-        hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int, margin_: float, task: int,
-        tasks: int) -> None:
+def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_over_n(hother: Real1, gl_total: Real1,
+        hgother: Real1, hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1,
+        N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgother_lanes = lanes.read(hgother.line((n,), (1,)))
+            hgproduct_lanes = lanes.read(hgproduct.line((n,), (1,)))
+            hgtotal_lanes = lanes.read(hgtotal.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * ((hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(3, 4)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(3, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (hgproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(1, 4)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(1, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()))))
+            lanes.write_where(hother.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgother_lanes = lanes.read_where(hgother.line((n,), (1,)), active)
+            hgproduct_lanes = lanes.read_where(hgproduct.line((n,), (1,)), active)
+            hgtotal_lanes = lanes.read_where(hgtotal.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * ((hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(3, 4)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(3, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (hgproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(1, 4)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(1, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()))))
+            lanes.write_where(hother.line((n,), (1,)), total, active)
+
+
+@choice(hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_over_n,
+    hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_plain)
+def hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total(hother: Real1, gl_total: Real1,
+        hgother: Real1, hgproduct: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1,
+        N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hother[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_over_n
+    return hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total_plain
+
+
+@task
+def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_plain(hproduct: Real1, gl_total: Real1,
+        hgother: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+        margin_: float, task: int, tasks: int) -> None:
     """hproduct[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
 
     gather, tasks share n
@@ -620,6 +823,57 @@ def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total(hproduct: Real1
     for n in range(first, last):
         total = ((((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * hgother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * hgtotal[n]) * gl_total[n]
         hproduct[n] = total
+
+
+@task
+def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_over_n(hproduct: Real1, gl_total: Real1,
+        hgother: Real1, hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int,
+        margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgother_lanes = lanes.read(hgother.line((n,), (1,)))
+            hgtotal_lanes = lanes.read(hgtotal.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * ((hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))))
+            lanes.write_where(hproduct.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgother_lanes = lanes.read_where(hgother.line((n,), (1,)), active)
+            hgtotal_lanes = lanes.read_where(hgtotal.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = gl_total_lanes * ((hgother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (hgtotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))))
+            lanes.write_where(hproduct.line((n,), (1,)), total, active)
+
+
+@choice(hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_over_n,
+    hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_plain)
+def hproduct_from_gl_total_hgother_hgtotal_other_product_t_total(hproduct: Real1, gl_total: Real1, hgother: Real1,
+        hgtotal: Real1, other_: Real1, product: Real1, t: Real1, total_: Real1, N: int, margin_: float,
+        tile: Tile) -> Task[...]:
+    """hproduct[n] += ((chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*hgother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*hgtotal[n])*gl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_over_n
+    return hproduct_from_gl_total_hgother_hgtotal_other_product_t_total_plain
 
 
 @task
@@ -725,9 +979,9 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct(hb: Real2, a: Real2, b: 
 
 
 @task
-def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal(tgother: Real1, gl_total: Real1,
-        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, tproduct: Real1,
-        ttotal: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
+def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_plain(tgother: Real1,
+        gl_total: Real1, other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1,
+        tproduct: Real1, ttotal: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """tgother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
 
     gather, tasks share n
@@ -739,7 +993,66 @@ def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal
 
 
 @task
-def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal(tgproduct: Real1, gl_total: Real1,
+def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_over_n(tgother: Real1,
+        gl_total: Real1, other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1,
+        tproduct: Real1, ttotal: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            tother_lanes = lanes.read(tother.line((n,), (1,)))
+            tproduct_lanes = lanes.read(tproduct.line((n,), (1,)))
+            ttotal_lanes = lanes.read(ttotal.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_4 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (gl_total_lanes * tother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(3, 4)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(3, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (gl_total_lanes * tproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (gl_total_lanes * ttotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(1, 4)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(1, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()))) + (tgl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_4 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())))
+            lanes.write_where(tgother.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            tother_lanes = lanes.read_where(tother.line((n,), (1,)), active)
+            tproduct_lanes = lanes.read_where(tproduct.line((n,), (1,)), active)
+            ttotal_lanes = lanes.read_where(ttotal.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_4 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (gl_total_lanes * tother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(3, 4)) * product_lanes * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(3, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(5, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()))) + (gl_total_lanes * tproduct_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (gl_total_lanes * ttotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), lanes.fill(rational(1, 4)) * product_lanes * select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(rational(1, 4)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()))) + (tgl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * product_lanes * select(u_4 > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) * product_lanes / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero())))
+            lanes.write_where(tgother.line((n,), (1,)), total, active)
+
+
+@choice(tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_over_n,
+    tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_plain)
+def tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal(tgother: Real1, gl_total: Real1,
+        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, tproduct: Real1,
+        ttotal: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """tgother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tproduct[n] + (chosen(Eq(t[n], -1), 3*step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -3*product[n]/(4*(other[n] + 1/1000000000000)**(5/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), -product[n]/(4*(other[n] + 1/1000000000000)**(3/2)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))*product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), product[n]/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_over_n
+    return tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal_plain
+
+
+@task
+def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_plain(tgproduct: Real1, gl_total: Real1,
         other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, ttotal: Real1,
         N: int, margin_: float, task: int, tasks: int) -> None:
     """tgproduct[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
@@ -750,6 +1063,61 @@ def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal(tgprod
     for n in range(first, last):
         total = (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / power((other_[n] + rational(1, 1000000000000)), rational(3, 2)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == one() else zero())) * gl_total[n] * tother[n] + (((-(rational(1, 2)) * step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2))) if t[n] == real(-1) else zero()) + ((rational(1, 2)) / sqrt(other_[n] + rational(1, 1000000000000)) / power((total_[n] + rational(1, 1000000000000)), rational(3, 2)) if t[n] == one() else zero())) * gl_total[n] * ttotal[n] + ((step(-margin_ + product[n] / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000)) if t[n] == real(-1) else zero()) + ((-1 / sqrt(other_[n] + rational(1, 1000000000000)) / sqrt(total_[n] + rational(1, 1000000000000))) if t[n] == one() else zero())) * tgl_total[n]
         tgproduct[n] = total
+
+
+@task
+def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_over_n(tgproduct: Real1, gl_total: Real1,
+        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, ttotal: Real1,
+        N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            other__lanes = lanes.read(other_.line((n,), (1,)))
+            product_lanes = lanes.read(product.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            tother_lanes = lanes.read(tother.line((n,), (1,)))
+            ttotal_lanes = lanes.read(ttotal.line((n,), (1,)))
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (gl_total_lanes * tother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (gl_total_lanes * ttotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))) + (tgl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())))
+            lanes.write_where(tgproduct.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            other__lanes = lanes.read_where(other_.line((n,), (1,)), active)
+            product_lanes = lanes.read_where(product.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            tother_lanes = lanes.read_where(tother.line((n,), (1,)), active)
+            ttotal_lanes = lanes.read_where(ttotal.line((n,), (1,)), active)
+            u_ = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_2 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            u_3 = (product_lanes / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))) - lanes.fill(margin_)
+            total = (gl_total_lanes * tother_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / power(other__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()))) + (gl_total_lanes * ttotal_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), -(lanes.fill(rational(1, 2)) * select(u_2 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2)))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), lanes.fill(rational(1, 2)) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / power(total__lanes + lanes.fill(rational(1, 1000000000000)), lanes.fill(rational(3, 2))), lanes.zero()))) + (tgl_total_lanes * (select(equal(t_lanes, lanes.fill(real(-1))), select(u_3 > lanes.zero(), lanes.fill(one()), lanes.zero()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000))), lanes.zero()) + select(equal(t_lanes, lanes.fill(one())), -(lanes.fill(one()) / sqrt(other__lanes + lanes.fill(rational(1, 1000000000000))) / sqrt(total__lanes + lanes.fill(rational(1, 1000000000000)))), lanes.zero())))
+            lanes.write_where(tgproduct.line((n,), (1,)), total, active)
+
+
+@choice(tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_over_n,
+    tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_plain)
+def tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal(tgproduct: Real1, gl_total: Real1,
+        other_: Real1, product: Real1, t: Real1, tgl_total: Real1, total_: Real1, tother: Real1, ttotal: Real1,
+        N: int, margin_: float, tile: Tile) -> Task[...]:
+    """tgproduct[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), 1/(2*(other[n] + 1/1000000000000)**(3/2)*sqrt(total[n] + 1/1000000000000))))*gl_total[n]*tother[n] + (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))) + chosen(Eq(t[n], 1), 1/(2*sqrt(other[n] + 1/1000000000000)*(total[n] + 1/1000000000000)**(3/2))))*gl_total[n]*ttotal[n] + (chosen(Eq(t[n], -1), step(-margin + product[n]/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000)))/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))) + chosen(Eq(t[n], 1), -1/(sqrt(other[n] + 1/1000000000000)*sqrt(total[n] + 1/1000000000000))))*tgl_total[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_over_n
+    return tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal_plain
 
 
 def sizes(N: int, J: int) -> dict[str, int]:
@@ -1261,16 +1629,16 @@ DEFINITION = Definition(
         'z_from_l: that of kernels.generated.mse_loss',
         'gl_total_from_gl: that of kernels.generated.mse_loss',
         'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
-        'gother_from_gl_total_other_product_t_total: gather, tasks share n',
+        'gother_from_gl_total_other_product_t_total: lanes over n; else gather, tasks share n',
         'gproduct_from_gl_total_other_product_t_total: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gother_gproduct: lanes over j, or lanes over n; else gather, tasks share n',
         'ttotal_from_a_ta: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
-        'tl_from_other_product_t_total_tother_tproduct_ttotal: gather, tasks share n',
-        'hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total: gather, tasks share n',
-        'hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total: gather, tasks share n',
-        'hproduct_from_gl_total_hgother_hgtotal_other_product_t_total: gather, tasks share n',
+        'tl_from_other_product_t_total_tother_tproduct_ttotal: lanes over n; else gather, tasks share n',
+        'hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
+        'hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
+        'hproduct_from_gl_total_hgother_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
         'hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct: lanes over j, or lanes over n; else gather, tasks share n',
-        'tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal: gather, tasks share n',
-        'tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal: gather, tasks share n',
+        'tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal: lanes over n; else gather, tasks share n',
+        'tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal: lanes over n; else gather, tasks share n',
     ),
 )

@@ -70,18 +70,18 @@ def product_from_a_b_over_r_side_by_side(product: Real2, a: Real3, b: Real3, M: 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         a_lanes = lanes.read(a.line((m, j, r), (0, 0, 1)))
                         b_lanes = lanes.read(b.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = fma(a_lanes, b_lanes, total[0, u])
+                        totals[0, u] = fma(a_lanes, b_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(product.line((m, r), (0, 1)), active)
                     lanes.write_where(product.line((m, r), (0, 1)), result, active)
@@ -284,7 +284,7 @@ def y_from_other_product_total(y: Real2, other_: Real2, product: Real2, total_: 
 
 
 @task
-def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other_: Real2, product: Real2, total_: Real2,
+def gother_from_gy_other_product_total_plain(gother: Real2, gy: Real2, other_: Real2, product: Real2, total_: Real2,
         M: int, R: int, eps: float, task: int, tasks: int) -> None:
     """gother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]
 
@@ -295,6 +295,85 @@ def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other_: Real2, 
         for r in range(R):
             total = (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r]
             gother[m, r] = total
+
+
+@task
+def gother_from_gy_other_product_total_over_r(gother: Real2, gy: Real2, other_: Real2, product: Real2,
+        total_: Real2, M: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                product_lanes = lanes.read(product.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = gy_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                lanes.write_where(gother.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = gy_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                lanes.write_where(gother.line((m, r), (0, 1)), total, active)
+
+
+@task
+def gother_from_gy_other_product_total_over_m(gother: Real2, gy: Real2, other_: Real2, product: Real2,
+        total_: Real2, M: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (1, 0)))
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
+                product_lanes = lanes.read(product.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = gy_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                lanes.write_where(gother.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (1, 0)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = gy_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))
+                lanes.write_where(gother.line((m, r), (1, 0)), total, active)
+
+
+@choice(gother_from_gy_other_product_total_over_r, gother_from_gy_other_product_total_over_m,
+    gother_from_gy_other_product_total_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1)})
+def gother_from_gy_other_product_total(gother: Real2, gy: Real2, other_: Real2, product: Real2, total_: Real2,
+        M: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """gother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return gother_from_gy_other_product_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return gother_from_gy_other_product_total_over_m
+    return gother_from_gy_other_product_total_plain
 
 
 @task
@@ -387,8 +466,9 @@ def gb_from_a_b_gother_gproduct(gb: Real3, a: Real3, b: Real3, gother: Real2, gp
 
 
 @task
-def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other_: Real2, product: Real2, total_: Real2,
-        tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, task: int, tasks: int) -> None:
+def ty_from_other_product_total_tother_tproduct_ttotal_plain(ty: Real2, other_: Real2, product: Real2,
+        total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, task: int,
+        tasks: int) -> None:
     """ty[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*product[m,r]*ttotal[m,r] + Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tproduct[m,r]
 
     gather, tasks share m
@@ -401,7 +481,114 @@ def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other_: Real2,
 
 
 @task
-def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total(hother: Real2, gy: Real2, hgother: Real2,
+def ty_from_other_product_total_tother_tproduct_ttotal_over_r(ty: Real2, other_: Real2, product: Real2,
+        total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                product_lanes = lanes.read(product.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                tother_lanes = lanes.read(tother.line((m, r), (0, 1)))
+                tproduct_lanes = lanes.read(tproduct.line((m, r), (0, 1)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = (product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * ttotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))) + (tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                tother_lanes = lanes.read_where(tother.line((m, r), (0, 1)), active)
+                tproduct_lanes = lanes.read_where(tproduct.line((m, r), (0, 1)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = (product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * ttotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))) + (tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, r), (0, 1)), total, active)
+
+
+@task
+def ty_from_other_product_total_tother_tproduct_ttotal_over_m(ty: Real2, other_: Real2, product: Real2,
+        total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
+                product_lanes = lanes.read(product.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                tother_lanes = lanes.read(tother.line((m, r), (1, 0)))
+                tproduct_lanes = lanes.read(tproduct.line((m, r), (1, 0)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (1, 0)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = (product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * ttotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))) + (tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                tother_lanes = lanes.read_where(tother.line((m, r), (1, 0)), active)
+                tproduct_lanes = lanes.read_where(tproduct.line((m, r), (1, 0)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (1, 0)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = (product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * ttotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))) + (tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes)) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, r), (1, 0)), total, active)
+
+
+@choice(ty_from_other_product_total_tother_tproduct_ttotal_over_r,
+    ty_from_other_product_total_tother_tproduct_ttotal_over_m,
+    ty_from_other_product_total_tother_tproduct_ttotal_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1, 1, 1)})
+def ty_from_other_product_total_tother_tproduct_ttotal(ty: Real2, other_: Real2, product: Real2, total_: Real2,
+        tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """ty[m,r] += Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*product[m,r]*ttotal[m,r] + Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tproduct[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return ty_from_other_product_total_tother_tproduct_ttotal_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return ty_from_other_product_total_tother_tproduct_ttotal_over_m
+    return ty_from_other_product_total_tother_tproduct_ttotal_plain
+
+
+@task
+def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_plain(hother: Real2, gy: Real2, hgother: Real2,
         hgproduct: Real2, hgtotal: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
         task: int, tasks: int) -> None:
     """hother[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgproduct[m,r])*gy[m,r]
@@ -416,7 +603,119 @@ def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total(hother: Real2, 
 
 
 @task
-def hproduct_from_gy_hgother_hgtotal_other_total(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
+def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_r(hother: Real2, gy: Real2, hgother: Real2,
+        hgproduct: Real2, hgtotal: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (0, 1)))
+                hgother_lanes = lanes.read(hgother.line((m, r), (0, 1)))
+                hgproduct_lanes = lanes.read(hgproduct.line((m, r), (0, 1)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                product_lanes = lanes.read(product.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgproduct_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * product_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))))
+                lanes.write_where(hother.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (0, 1)), active)
+                hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
+                hgproduct_lanes = lanes.read_where(hgproduct.line((m, r), (0, 1)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgproduct_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * product_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))))
+                lanes.write_where(hother.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_m(hother: Real2, gy: Real2, hgother: Real2,
+        hgproduct: Real2, hgtotal: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (1, 0)))
+                hgother_lanes = lanes.read(hgother.line((m, r), (1, 0)))
+                hgproduct_lanes = lanes.read(hgproduct.line((m, r), (1, 0)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (1, 0)))
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
+                product_lanes = lanes.read(product.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgproduct_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * product_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))))
+                lanes.write_where(hother.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (1, 0)), active)
+                hgother_lanes = lanes.read_where(hgother.line((m, r), (1, 0)), active)
+                hgproduct_lanes = lanes.read_where(hgproduct.line((m, r), (1, 0)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (1, 0)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * product_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgproduct_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * product_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))))
+                lanes.write_where(hother.line((m, r), (1, 0)), total, active)
+
+
+@choice(hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_r,
+    hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_m,
+    hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1, 1, 1, 1)})
+def hother_from_gy_hgother_hgproduct_hgtotal_other_product_total(hother: Real2, gy: Real2, hgother: Real2,
+        hgproduct: Real2, hgtotal: Real2, other_: Real2, product: Real2, total_: Real2, M: int, R: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """hother[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*product[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgproduct[m,r])*gy[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_over_m
+    return hother_from_gy_hgother_hgproduct_hgtotal_other_product_total_plain
+
+
+@task
+def hproduct_from_gy_hgother_hgtotal_other_total_plain(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
         other_: Real2, total_: Real2, M: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hproduct[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*hgtotal[m,r])*gy[m,r]
 
@@ -427,6 +726,97 @@ def hproduct_from_gy_hgother_hgtotal_other_total(hproduct: Real2, gy: Real2, hgo
         for r in range(R):
             total = ((zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * hgother[m, r] + (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= other_[m, r] else 1 / sqrt(other_[m, r])) * hgtotal[m, r]) * gy[m, r]
             hproduct[m, r] = total
+
+
+@task
+def hproduct_from_gy_hgother_hgtotal_other_total_over_r(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
+        other_: Real2, total_: Real2, M: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (0, 1)))
+                hgother_lanes = lanes.read(hgother.line((m, r), (0, 1)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))))
+                lanes.write_where(hproduct.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (0, 1)), active)
+                hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))))
+                lanes.write_where(hproduct.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hproduct_from_gy_hgother_hgtotal_other_total_over_m(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
+        other_: Real2, total_: Real2, M: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (1, 0)))
+                hgother_lanes = lanes.read(hgother.line((m, r), (1, 0)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (1, 0)))
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))))
+                lanes.write_where(hproduct.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (1, 0)), active)
+                hgother_lanes = lanes.read_where(hgother.line((m, r), (1, 0)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (1, 0)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                total = gy_lanes * ((hgother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (hgtotal_lanes * select(total__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))) * select(other__lanes <= (u_4 * u_4), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(other__lanes))))
+                lanes.write_where(hproduct.line((m, r), (1, 0)), total, active)
+
+
+@choice(hproduct_from_gy_hgother_hgtotal_other_total_over_r, hproduct_from_gy_hgother_hgtotal_other_total_over_m,
+    hproduct_from_gy_hgother_hgtotal_other_total_plain, merges={"M": (0, 0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1, 1)})
+def hproduct_from_gy_hgother_hgtotal_other_total(hproduct: Real2, gy: Real2, hgother: Real2, hgtotal: Real2,
+        other_: Real2, total_: Real2, M: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """hproduct[m,r] += (Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*hgother[m,r] + Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= other[m,r]), (1/sqrt(other[m,r]), True))*hgtotal[m,r])*gy[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return hproduct_from_gy_hgother_hgtotal_other_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return hproduct_from_gy_hgother_hgtotal_other_total_over_m
+    return hproduct_from_gy_hgother_hgtotal_other_total_plain
 
 
 @task
@@ -539,7 +929,7 @@ def hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct(hb: Real3, a: Real3, b: 
 
 
 @task
-def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real2, gy: Real2, other_: Real2,
+def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_plain(tgother: Real2, gy: Real2, other_: Real2,
         product: Real2, tgy: Real2, total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int,
         eps: float, task: int, tasks: int) -> None:
     """tgother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*gy[m,r]*product[m,r]*ttotal[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*tproduct[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tgy[m,r]
@@ -551,6 +941,130 @@ def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real
         for r in range(R):
             total = (zero() if eps**2 >= other_[m, r] else (rational(3, 4)) / power(other_[m, r], rational(5, 2))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * product[m, r] * tother[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * gy[m, r] * product[m, r] * ttotal[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, r] * tproduct[m, r] + (zero() if eps**2 >= other_[m, r] else (-(rational(1, 2)) / power(other_[m, r], rational(3, 2)))) * (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * product[m, r] * tgy[m, r]
             tgother[m, r] = total
+
+
+@task
+def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_r(tgother: Real2, gy: Real2, other_: Real2,
+        product: Real2, tgy: Real2, total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                product_lanes = lanes.read(product.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                tother_lanes = lanes.read(tother.line((m, r), (0, 1)))
+                tproduct_lanes = lanes.read(tproduct.line((m, r), (0, 1)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                u_7 = lanes.fill(eps)
+                u_8 = lanes.fill(eps)
+                total = (gy_lanes * product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (gy_lanes * product_lanes * ttotal_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (gy_lanes * tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * tgy_lanes * select(other__lanes <= (u_7 * u_7), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_8 * u_8), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgother.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                tother_lanes = lanes.read_where(tother.line((m, r), (0, 1)), active)
+                tproduct_lanes = lanes.read_where(tproduct.line((m, r), (0, 1)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                u_7 = lanes.fill(eps)
+                u_8 = lanes.fill(eps)
+                total = (gy_lanes * product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (gy_lanes * product_lanes * ttotal_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (gy_lanes * tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * tgy_lanes * select(other__lanes <= (u_7 * u_7), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_8 * u_8), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgother.line((m, r), (0, 1)), total, active)
+
+
+@task
+def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_m(tgother: Real2, gy: Real2, other_: Real2,
+        product: Real2, tgy: Real2, total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, r), (1, 0)))
+                other__lanes = lanes.read(other_.line((m, r), (1, 0)))
+                product_lanes = lanes.read(product.line((m, r), (1, 0)))
+                tgy_lanes = lanes.read(tgy.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                tother_lanes = lanes.read(tother.line((m, r), (1, 0)))
+                tproduct_lanes = lanes.read(tproduct.line((m, r), (1, 0)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (1, 0)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                u_7 = lanes.fill(eps)
+                u_8 = lanes.fill(eps)
+                total = (gy_lanes * product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (gy_lanes * product_lanes * ttotal_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (gy_lanes * tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * tgy_lanes * select(other__lanes <= (u_7 * u_7), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_8 * u_8), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgother.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, r), (1, 0)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (1, 0)), active)
+                product_lanes = lanes.read_where(product.line((m, r), (1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                tother_lanes = lanes.read_where(tother.line((m, r), (1, 0)), active)
+                tproduct_lanes = lanes.read_where(tproduct.line((m, r), (1, 0)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (1, 0)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                u_3 = lanes.fill(eps)
+                u_4 = lanes.fill(eps)
+                u_5 = lanes.fill(eps)
+                u_6 = lanes.fill(eps)
+                u_7 = lanes.fill(eps)
+                u_8 = lanes.fill(eps)
+                total = (gy_lanes * product_lanes * tother_lanes * select(other__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(other__lanes, lanes.fill(rational(5, 2)))) * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (gy_lanes * product_lanes * ttotal_lanes * select(other__lanes <= (u_3 * u_3), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_4 * u_4), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (gy_lanes * tproduct_lanes * select(other__lanes <= (u_5 * u_5), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_6 * u_6), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes))) + (product_lanes * tgy_lanes * select(other__lanes <= (u_7 * u_7), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(other__lanes, lanes.fill(rational(3, 2))))) * select(total__lanes <= (u_8 * u_8), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgother.line((m, r), (1, 0)), total, active)
+
+
+@choice(tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_r,
+    tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_m,
+    tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1, 1, 1, 1, 1)})
+def tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal(tgother: Real2, gy: Real2, other_: Real2,
+        product: Real2, tgy: Real2, total_: Real2, tother: Real2, tproduct: Real2, ttotal: Real2, M: int, R: int,
+        eps: float, tile: Tile) -> Task[...]:
+    """tgother[m,r] += Piecewise((0, eps**2 >= other[m,r]), (3/(4*other[m,r]**(5/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*product[m,r]*tother[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*gy[m,r]*product[m,r]*ttotal[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,r]*tproduct[m,r] + Piecewise((0, eps**2 >= other[m,r]), (-1/(2*other[m,r]**(3/2)), True))*Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*product[m,r]*tgy[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_over_m
+    return tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -956,13 +1470,13 @@ DEFINITION = Definition(
         'total_from_x: that of kernels.generated.normalize',
         'product_from_a_b: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_other_product_total: lanes over r, or lanes over m; else gather, tasks share m',
-        'gother_from_gy_other_product_total: gather, tasks share m',
+        'gother_from_gy_other_product_total: lanes over r, or lanes over m; else gather, tasks share m',
         'gb_from_a_b_gother_gproduct: lanes over r, or lanes over j; else gather, tasks share m j',
         'ttotal_from_tx_x: that of kernels.generated.normalize',
-        'ty_from_other_product_total_tother_tproduct_ttotal: gather, tasks share m',
-        'hother_from_gy_hgother_hgproduct_hgtotal_other_product_total: gather, tasks share m',
-        'hproduct_from_gy_hgother_hgtotal_other_total: gather, tasks share m',
+        'ty_from_other_product_total_tother_tproduct_ttotal: lanes over r, or lanes over m; else gather, tasks share m',
+        'hother_from_gy_hgother_hgproduct_hgtotal_other_product_total: lanes over r, or lanes over m; else gather, tasks share m',
+        'hproduct_from_gy_hgother_hgtotal_other_total: lanes over r, or lanes over m; else gather, tasks share m',
         'hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct: lanes over r, or lanes over j; else gather, tasks share m j',
-        'tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal: gather, tasks share m',
+        'tgother_from_gy_other_product_tgy_total_tother_tproduct_ttotal: lanes over r, or lanes over m; else gather, tasks share m',
     ),
 )

@@ -83,9 +83,9 @@ def l_from_peak_q_total_w_x_over_r_side_by_side(l: Real2, peak: Real2, q: Real3,
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
@@ -93,10 +93,10 @@ def l_from_peak_q_total_w_x_over_r_side_by_side(l: Real2, peak: Real2, q: Real3,
                         q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                         total__lanes = lanes.read(total_.line((n, r), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(l.line((n, r), (0, 1)), active)
                     lanes.write_where(l.line((n, r), (0, 1)), result, active)
@@ -337,17 +337,17 @@ def gtotal_from_gl_total_q_w_over_r_side_by_side(gtotal: Real2, gl_total: Real2,
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                     result = gl_total_lanes * result
                     if add != 0:
@@ -539,19 +539,19 @@ def gw_from_gl_total_peak_q_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total[0, u])
+                        totals[0, u] = fma(lanes.fill(gl_total[n, r]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gw.line((c,), (1,)), result, active)
         else:
             for c in range(start, C, lanes.width):
@@ -710,9 +710,9 @@ def tl_from_peak_total_tq_w_x_over_r_side_by_side(tl: Real2, peak: Real2, total_
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
@@ -720,10 +720,10 @@ def tl_from_peak_total_tq_w_x_over_r_side_by_side(tl: Real2, peak: Real2, total_
                         total__lanes = lanes.read(total_.line((n, r), (0, 1)))
                         tq_lanes = lanes.read(tq.line((n, c, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = lanes.fill(1 - smoothing) * result
                     if add != 0:
                         result = result + lanes.read_where(tl.line((n, r), (0, 1)), active)
@@ -879,18 +879,18 @@ def tl_from_q_tx_w_over_r_side_by_side(tl: Real2, q: Real3, tx: Real3, w: Real1,
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         q_lanes = lanes.read(q.line((n, c, r), (0, 0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = -result
                     if add != 0:
                         result = result + lanes.read_where(tl.line((n, r), (0, 1)), active)
@@ -1084,19 +1084,19 @@ def hw_from_gl_total_hgx_q_over_c(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
                         q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                        totals[0, u] = fma(lanes.fill(gl_total[n, r]) * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = -result
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
@@ -1311,18 +1311,18 @@ def hw_from_gl_total_hgtotal_q_over_c(hw: Real1, gl_total: Real2, hgtotal: Real2
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         q_lanes = lanes.read(q.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(lanes.fill(gl_total[n, r] * hgtotal[n, r]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
+                        totals[0, u] = fma(lanes.fill(gl_total[n, r] * hgtotal[n, r]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
                 lanes.write_where(hw.line((c,), (1,)), result, active)
@@ -1388,17 +1388,17 @@ def htotal_from_gl_total_hgq_w_over_r_side_by_side(htotal: Real2, gl_total: Real
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         hgq_lanes = lanes.read(hgq.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[c]), hgq_lanes, total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[c]), hgq_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                     result = lanes.fill(1 - smoothing) * gl_total_lanes * result
                     if add != 0:
@@ -1596,19 +1596,19 @@ def hw_from_gl_total_hgq_peak_total_x_over_c(hw: Real1, gl_total: Real2, hgq: Re
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgq_lanes = lanes.read(hgq.line((n, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(lanes.fill(gl_total[n, r]) * hgq_lanes, lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), total[0, u])
+                        totals[0, u] = fma(lanes.fill(gl_total[n, r]) * hgq_lanes, lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = lanes.fill(1 - smoothing) * result
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)

@@ -92,17 +92,17 @@ def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, N: int, R: int, C: in
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                        best[0, u] = maximum(best[0, u], x_lanes)
+                        bests[0, u] = maximum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    lanes.write_where(peak.line((n, r), (0, 1)), best[0, u], active)
+                    lanes.write_where(peak.line((n, r), (0, 1)), bests[0, u], active)
             else:
                 for r in range(start, R, lanes.width):
                     count = min(lanes.width, R - r)
@@ -220,18 +220,18 @@ def total_sum_from_peak_x_over_r_side_by_side(total_sum: Real2, peak: Real2, x: 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                        totals[0, u] = totals[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(total_sum.line((n, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):
@@ -611,18 +611,18 @@ def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total[0, u])
+                        totals[0, u] = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(gw.line((c,), (1,)), active)
@@ -958,19 +958,19 @@ def ttotal_sum_from_peak_tx_x_over_r_side_by_side(ttotal_sum: Real2, peak: Real2
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
-                        total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
+                        totals[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(ttotal_sum.line((n, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):
@@ -1307,19 +1307,19 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     common = lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r])
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(common, hgx_lanes, total[0, u])
+                        totals[0, u] = fma(common, hgx_lanes, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
@@ -1520,18 +1520,18 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     common = lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
                     for u in range(tile.lines):
                         c = start + u * lanes.width
-                        total[0, u] = total[0, u] + common
+                        totals[0, u] = totals[0, u] + common
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
@@ -1672,18 +1672,18 @@ def hw_from_hz_peak_t_total_x_over_c(hw: Real1, hz: Real0, peak: Real2, t: Integ
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero())
+                        totals[0, u] = totals[0, u] + select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero())
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(smoothing * hz[()]) * result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)

@@ -155,19 +155,19 @@ def gx_from_gy_z_over_j_side_by_side(gx: Real4, gy: Real6, z: Real4, I: int, K: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for k in range(K):
                     for l in range(L):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
                             z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes / z_lanes
+                            totals[0, u] = totals[0, u] + gy_lanes / z_lanes
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), result, active)
             else:
                 for j in range(start, J, lanes.width):
@@ -318,19 +318,19 @@ def gz_from_gy_x_z_over_j_side_by_side(gz: Real4, gy: Real6, x: Real4, z: Real4,
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(result / (z_lanes * z_lanes)), result)
                     if add != 0:
@@ -594,9 +594,9 @@ def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real4, gy: Real6, hgz: Real4, z: Re
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for k in range(K):
                     for l in range(L):
                         for u in range(tile.lines):
@@ -604,10 +604,10 @@ def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real4, gy: Real6, hgz: Real4, z: Re
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
                             hgz_lanes = lanes.read(hgz.line((i, k, l, j), (0, 0, 0, 1)))
                             z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                            totals[0, u] = totals[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = -result
                     if add != 0:
                         result = result + lanes.read_where(hx.line((i, s, t, j), (0, 0, 0, 1)), active)
@@ -775,19 +775,19 @@ def hz_from_gy_hgz_x_z_over_j_side_by_side(hz: Real4, gy: Real6, hgz: Real4, x: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((i, s, t, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     hgz_lanes = lanes.read_where(hgz.line((i, k, l, j), (0, 0, 0, 1)), active)
                     z_lanes = lanes.read_where(z.line((i, k, l, j), (0, 0, 0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * result / (z_lanes * z_lanes * z_lanes), result)

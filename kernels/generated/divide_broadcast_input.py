@@ -139,19 +139,19 @@ def gx_from_gy_z_over_j_side_by_side(gx: Real2, gy: Real4, z: Real4, S: int, I: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
                             z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes / z_lanes
+                            totals[0, u] = totals[0, u] + gy_lanes / z_lanes
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gx.line((i, j), (0, 1)), result, active)
             else:
                 for j in range(start, J, lanes.width):
@@ -472,9 +472,9 @@ def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real2, gy: Real4, hgz: Real4, z: Re
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
@@ -482,10 +482,10 @@ def hx_from_gy_hgz_z_over_j_side_by_side(hx: Real2, gy: Real4, hgz: Real4, z: Re
                             gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
                             hgz_lanes = lanes.read(hgz.line((s, i, t, j), (0, 0, 0, 1)))
                             z_lanes = lanes.read(z.line((s, i, t, j), (0, 0, 0, 1)))
-                            total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
+                            totals[0, u] = totals[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = -result
                     if add != 0:
                         result = result + lanes.read_where(hx.line((i, j), (0, 1)), active)

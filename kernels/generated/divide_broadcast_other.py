@@ -146,19 +146,19 @@ def gz_from_gy_x_z_over_j_side_by_side(gz: Real2, gy: Real4, x: Real4, z: Real2,
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(result / (z_lanes * z_lanes)), result)
                     if add != 0:
@@ -496,19 +496,19 @@ def hz_from_gy_hgz_x_z_over_j_side_by_side(hz: Real2, gy: Real4, hgz: Real2, x: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     hgz_lanes = lanes.read_where(hgz.line((i, j), (0, 1)), active)
                     z_lanes = lanes.read_where(z.line((i, j), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgz_lanes * result / (z_lanes * z_lanes * z_lanes), result)

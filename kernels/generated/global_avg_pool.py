@@ -96,17 +96,17 @@ def y_from_x_over_c_side_by_side(y: Real2, x: Real3, N: int, C: int, Q: int, til
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(Q)), result)
                     lanes.write_where(y.line((n, c), (0, 1)), result, active)
             else:

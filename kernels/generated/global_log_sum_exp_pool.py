@@ -96,17 +96,17 @@ def y_logsumexp_max_from_x_over_c_side_by_side(y_logsumexp_max: Real2, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        best[0, u] = maximum(best[0, u], lanes.fill(sharp) * x_lanes)
+                        bests[0, u] = maximum(bests[0, u], lanes.fill(sharp) * x_lanes)
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    lanes.write_where(y_logsumexp_max.line((n, c), (0, 1)), best[0, u], active)
+                    lanes.write_where(y_logsumexp_max.line((n, c), (0, 1)), bests[0, u], active)
             else:
                 for c in range(start, C, lanes.width):
                     count = min(lanes.width, C - c)
@@ -234,18 +234,18 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_c_side_by_side(y_logsumexp_sum: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
                         y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, c), (0, 1)))
-                        total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
+                        totals[0, u] = totals[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(y_logsumexp_sum.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -617,19 +617,19 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_c_side_by_side(ty_logsumexp: Real2, 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
                         y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
-                        total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
+                        totals[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = lanes.fill(sharp) * result
                     lanes.write_where(ty_logsumexp.line((n, c), (0, 1)), result, active)
             else:
@@ -773,19 +773,19 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_c_side_by_side(hy_logs
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
                         y_logsumexp_lanes = lanes.read(y_logsumexp.line((n, c), (0, 1)))
-                        total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
+                        totals[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, c), (0, 1)), active)
                     result = -(lanes.fill(sharp) * gy_logsumexp_lanes * result)
                     lanes.write_where(hy_logsumexp.line((n, c), (0, 1)), result, active)

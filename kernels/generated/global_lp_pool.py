@@ -13,13 +13,22 @@ from kernels.runtime import (
     Program,
     Real2,
     Real3,
+    Task,
     Tensor,
+    Tile,
     absolute,
+    ceil_div,
+    choice,
+    equal,
+    fma,
+    one,
     power,
     require_abi,
+    select,
     share,
     sign,
     task,
+    unequal,
     zero,
 )
 
@@ -27,7 +36,7 @@ require_abi(8, __name__)
 
 
 @task
-def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int, tasks: int) -> None:
+def t_from_x_plain(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int, tasks: int) -> None:
     """t[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), Abs(x[n,c,q])**norm)
 
     gather, tasks share n c
@@ -43,7 +52,129 @@ def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
 
 
 @task
-def y_from_t(y: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: int) -> None:
+def t_from_x_over_q(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        c = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, Q, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
+                if q + lanes.width <= Q:
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
+                        total[0, u] = total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                else:
+                    active = lanes.first(Q - q)
+                    for u in range(tile.lines):
+                        plane = min(c + u, C - 1)
+                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
+                        total[0, u] = select(active, total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero()), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                result = lanes.sum(wide[0, u])
+                t[n, plane] = result
+
+
+@task
+def t_from_x_over_c_side_by_side(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        totals[0, u] = totals[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    lanes.write_where(t.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = total + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                    lanes.write_where(t.line((n, c), (0, 1)), total, active)
+
+
+@task
+def t_from_x_over_c(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.lines
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for q in range(Q):
+                for u in range(tile.lines):
+                    plane = min(n + u, N - 1)
+                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
+                    total[0, u] = total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(t.line((plane, c), (0, 1)), result, active)
+
+
+@choice(t_from_x_over_q, t_from_x_over_c_side_by_side, t_from_x_over_c, t_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1)})
+def t_from_x(t: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile) -> Task[...]:
+    """t[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), Abs(x[n,c,q])**norm)
+
+    lanes over q, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= Q:
+        return t_from_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return t_from_x_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return t_from_x_over_c
+    return t_from_x_plain
+
+
+@task
+def y_from_t_plain(y: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: int) -> None:
     """y[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm))
 
     gather, tasks share n
@@ -56,7 +187,62 @@ def y_from_t(y: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: 
 
 
 @task
-def gt_from_gy_t(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: int) -> None:
+def y_from_t_over_c(y: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c), (0, 1)), total, active)
+
+
+@task
+def y_from_t_over_n(y: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c), (1, 0)), total, active)
+
+
+@choice(y_from_t_over_c, y_from_t_over_n, y_from_t_plain, merges={"N": (0, 0), "C": (1, 1)})
+def y_from_t(y: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile) -> Task[...]:
+    """y[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(1/norm))
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return y_from_t_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return y_from_t_over_n
+    return y_from_t_plain
+
+
+@task
+def gt_from_gy_t_plain(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, task: int, tasks: int) -> None:
     """gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
 
     gather, tasks share n
@@ -69,7 +255,68 @@ def gt_from_gy_t(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, ta
 
 
 @task
-def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
+def gt_from_gy_t_over_c(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c), (0, 1)), total, active)
+
+
+@task
+def gt_from_gy_t_over_n(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c), (1, 0)), total, active)
+
+
+@choice(gt_from_gy_t_over_c, gt_from_gy_t_over_n, gt_from_gy_t_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+def gt_from_gy_t(gt: Real2, gy: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile) -> Task[...]:
+    """gt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*gy[n,c]
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return gt_from_gy_t_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return gt_from_gy_t_over_n
+    return gt_from_gy_t_plain
+
+
+@task
+def gx_from_gt_x_plain(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
         tasks: int) -> None:
     """gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*gt[n,c]
 
@@ -85,7 +332,71 @@ def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: f
 
 
 @task
-def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
+def gx_from_gt_x_over_q(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        gt_common = lanes.fill(gt[n, c])
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            count = min(lanes.width, Q - q)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
+                total = gt_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
+                total = gt_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gt_x_over_c(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * Q, task, tasks)
+    for item in range(first, last):
+        n = item // Q
+        q = item % Q
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gt_lanes = lanes.read(gt.line((n, c), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                total = gt_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gt_lanes = lanes.read_where(gt.line((n, c), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                total = gt_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q), (0, 1, 0)), total, active)
+
+
+@choice(gx_from_gt_x_over_q, gx_from_gt_x_over_c, gx_from_gt_x_plain, merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+def gx_from_gt_x(gx: Real3, gt: Real2, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile) -> Task[...]:
+    """gx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*gt[n,c]
+
+    lanes over q
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
+        return gx_from_gt_x_over_q
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return gx_from_gt_x_over_c
+    return gx_from_gt_x_plain
+
+
+@task
+def tt_from_tx_x_plain(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, task: int,
         tasks: int) -> None:
     """tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*tx[n,c,q]
 
@@ -102,7 +413,134 @@ def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: f
 
 
 @task
-def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float, task: int,
+def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines // 2)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        c = item % planes * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, Q, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
+                if q + lanes.width <= Q:
+                    for u in range(tile.lines // 2):
+                        plane = min(c + u, C - 1)
+                        tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
+                        total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
+                else:
+                    active = lanes.first(Q - q)
+                    for u in range(tile.lines // 2):
+                        plane = min(c + u, C - 1)
+                        tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
+                        total[0, u] = select(active, fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                result = lanes.sum(wide[0, u])
+                tt[n, plane] = result
+
+
+@task
+def tt_from_tx_x_over_c_side_by_side(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for q in range(Q):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                        totals[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), totals[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    lanes.write_where(tt.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for q in range(Q):
+                        tx_lanes = lanes.read_where(tx.line((n, c, q), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                        total = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total)
+                    lanes.write_where(tt.line((n, c), (0, 1)), total, active)
+
+
+@task
+def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for q in range(Q):
+                for u in range(tile.lines // 2):
+                    plane = min(n + u, N - 1)
+                    tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
+                    total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(tt.line((plane, c), (0, 1)), result, active)
+
+
+@choice(tt_from_tx_x_over_q, tt_from_tx_x_over_c_side_by_side, tt_from_tx_x_over_c, tt_from_tx_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1)})
+def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, norm: float, tile: Tile) -> Task[...]:
+    """tt[n,c] += sum[q] chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*tx[n,c,q]
+
+    lanes over q, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= Q:
+        return tt_from_tx_x_over_q
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q))
+    ):
+        return tt_from_tx_x_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return tt_from_tx_x_over_c
+    return tt_from_tx_x_plain
+
+
+@task
+def ht_from_gy_hgt_t_plain(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float, task: int,
         tasks: int) -> None:
     """ht[n,c] += chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*hgt[n,c]
 
@@ -116,8 +554,75 @@ def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int,
 
 
 @task
-def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int, norm: float,
+def ht_from_gy_hgt_t_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile,
         task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                hgt_lanes = lanes.read(hgt.line((n, c), (0, 1)))
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c), (0, 1)), total, active)
+
+
+@task
+def ht_from_gy_hgt_t_over_n(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
+                hgt_lanes = lanes.read(hgt.line((n, c), (1, 0)))
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c), (1, 0)), total, active)
+
+
+@choice(ht_from_gy_hgt_t_over_c, ht_from_gy_hgt_t_over_n, ht_from_gy_hgt_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """ht[n,c] += chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*hgt[n,c]
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return ht_from_gy_hgt_t_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return ht_from_gy_hgt_t_over_n
+    return ht_from_gy_hgt_t_plain
+
+
+@task
+def hx_from_gt_hgx_ht_x_plain(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int,
+        norm: float, task: int, tasks: int) -> None:
     """hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*ht[n,c] + chosen(Ne(x[n,c,q], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q])**(norm - 2))*sign(x[n,c,q])**2)*gt[n,c]*hgx[n,c,q]
 
     gather, tasks share n c
@@ -132,7 +637,84 @@ def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N
 
 
 @task
-def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
+def hx_from_gt_hgx_ht_x_over_q(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        ht_common = lanes.fill(ht[n, c])
+        gt_common = lanes.fill(gt[n, c])
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            count = min(lanes.width, Q - q)
+            if count == lanes.width:
+                hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, q), (0, 0, 1)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (ht_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gt_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 0, 1)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (ht_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gt_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gt_hgx_ht_x_over_c(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * Q, task, tasks)
+    for item in range(first, last):
+        n = item // Q
+        q = item % Q
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gt_lanes = lanes.read(gt.line((n, c), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
+                ht_lanes = lanes.read(ht.line((n, c), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gt_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (ht_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gt_lanes = lanes.read_where(gt.line((n, c), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, q), (0, 1, 0)), active)
+                ht_lanes = lanes.read_where(ht.line((n, c), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q), (0, 1, 0)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gt_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (ht_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gt_hgx_ht_x_over_q, hx_from_gt_hgx_ht_x_over_c, hx_from_gt_hgx_ht_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N: int, C: int, Q: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """hx[n,c,q] += chosen(Ne(x[n,c,q], 0), norm*Abs(x[n,c,q])**(norm - 1)*sign(x[n,c,q]))*ht[n,c] + chosen(Ne(x[n,c,q], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q])**(norm - 2))*sign(x[n,c,q])**2)*gt[n,c]*hgx[n,c,q]
+
+    lanes over q
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= Q or (tile.lanes.width <= 8 * Q and tile.lanes.width > C):
+        return hx_from_gt_hgx_ht_x_over_q
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > Q):
+        return hx_from_gt_hgx_ht_x_over_c
+    return hx_from_gt_hgx_ht_x_plain
+
+
+@task
+def tgt_from_gy_t_tgy_tt_plain(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
         task: int, tasks: int) -> None:
     """tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*tgy[n,c] + chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*tt[n,c]
 
@@ -143,6 +725,77 @@ def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2,
         for c in range(C):
             total = (power(t[n, c], (-1 + 1 / norm)) / norm if t[n, c] != zero() else zero()) * tgy[n, c] + ((-1 + 1 / norm) * (power(t[n, c], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c] != zero() else zero()) * gy[n, c] * tt[n, c]
             tgt[n, c] = total
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_c(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c), (0, 1)))
+                tt_lanes = lanes.read(tt.line((n, c), (0, 1)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c), (0, 1)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c), (0, 1)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (0, 1)), total, active)
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_n(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c), (1, 0)))
+                tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c), (1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (1, 0)), total, active)
+
+
+@choice(tgt_from_gy_t_tgy_tt_over_c, tgt_from_gy_t_tgy_tt_over_n, tgt_from_gy_t_tgy_tt_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """tgt[n,c] += chosen(Ne(t[n,c], 0), t[n,c]**(-1 + 1/norm)/norm)*tgy[n,c] + chosen(Ne(t[n,c], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c]**(-2 + 1/norm))/norm)*gy[n,c]*tt[n,c]
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return tgt_from_gy_t_tgy_tt_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return tgt_from_gy_t_tgy_tt_over_n
+    return tgt_from_gy_t_tgy_tt_plain
 
 
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:
@@ -344,13 +997,13 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        't_from_x: gather, tasks share n c',
-        'y_from_t: gather, tasks share n',
-        'gt_from_gy_t: gather, tasks share n',
-        'gx_from_gt_x: gather, tasks share n c',
-        'tt_from_tx_x: gather, tasks share n c',
-        'ht_from_gy_hgt_t: gather, tasks share n',
-        'hx_from_gt_hgx_ht_x: gather, tasks share n c',
-        'tgt_from_gy_t_tgy_tt: gather, tasks share n',
+        't_from_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'y_from_t: lanes over c, or lanes over n; else gather, tasks share n',
+        'gt_from_gy_t: lanes over c, or lanes over n; else gather, tasks share n',
+        'gx_from_gt_x: lanes over q, or lanes over c; else gather, tasks share n c',
+        'tt_from_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'ht_from_gy_hgt_t: lanes over c, or lanes over n; else gather, tasks share n',
+        'hx_from_gt_hgx_ht_x: lanes over q, or lanes over c; else gather, tasks share n c',
+        'tgt_from_gy_t_tgy_tt: lanes over c, or lanes over n; else gather, tasks share n',
     ),
 )

@@ -97,17 +97,17 @@ def t_from_x_over_c_side_by_side(t: Real2, x: Real3, N: int, C: int, Q: int, til
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(x_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(t.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -457,18 +457,18 @@ def tt_from_tx_x_over_c_side_by_side(tt: Real2, tx: Real3, x: Real3, N: int, C: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(tx_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = lanes.fill(real(2)) * result
                     lanes.write_where(tt.line((n, c), (0, 1)), result, active)
             else:
@@ -537,7 +537,8 @@ def tt_from_tx_x(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, tile: T
 
 
 @task
-def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, task: int, tasks: int) -> None:
+def ht_from_gy_hgt_t_plain(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, task: int,
+        tasks: int) -> None:
     """ht[n,c] += chosen(Ne(t[n,c], 0), -1/(4*t[n,c]**(3/2)))*gy[n,c]*hgt[n,c]
 
     gather, tasks share n
@@ -547,6 +548,72 @@ def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int,
         for c in range(C):
             total = ((-(rational(1, 4)) / power(t[n, c], rational(3, 2))) if t[n, c] != zero() else zero()) * gy[n, c] * hgt[n, c]
             ht[n, c] = total
+
+
+@task
+def ht_from_gy_hgt_t_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                hgt_lanes = lanes.read(hgt.line((n, c), (0, 1)))
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c), (0, 1)), total, active)
+
+
+@task
+def ht_from_gy_hgt_t_over_n(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
+                hgt_lanes = lanes.read(hgt.line((n, c), (1, 0)))
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c), (1, 0)), total, active)
+
+
+@choice(ht_from_gy_hgt_t_over_c, ht_from_gy_hgt_t_over_n, ht_from_gy_hgt_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1)})
+def ht_from_gy_hgt_t(ht: Real2, gy: Real2, hgt: Real2, t: Real2, N: int, C: int, tile: Tile) -> Task[...]:
+    """ht[n,c] += chosen(Ne(t[n,c], 0), -1/(4*t[n,c]**(3/2)))*gy[n,c]*hgt[n,c]
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return ht_from_gy_hgt_t_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return ht_from_gy_hgt_t_over_n
+    return ht_from_gy_hgt_t_plain
 
 
 @task
@@ -639,7 +706,7 @@ def hx_from_gt_hgx_ht_x(hx: Real3, gt: Real2, hgx: Real3, ht: Real2, x: Real3, N
 
 
 @task
-def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, task: int,
+def tgt_from_gy_t_tgy_tt_plain(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, task: int,
         tasks: int) -> None:
     """tgt[n,c] += chosen(Ne(t[n,c], 0), -1/(4*t[n,c]**(3/2)))*gy[n,c]*tt[n,c] + chosen(Ne(t[n,c], 0), 1/(2*sqrt(t[n,c])))*tgy[n,c]
 
@@ -650,6 +717,77 @@ def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2,
         for c in range(C):
             total = ((-(rational(1, 4)) / power(t[n, c], rational(3, 2))) if t[n, c] != zero() else zero()) * gy[n, c] * tt[n, c] + ((rational(1, 2)) / sqrt(t[n, c]) if t[n, c] != zero() else zero()) * tgy[n, c]
             tgt[n, c] = total
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_c(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (0, 1)))
+                t_lanes = lanes.read(t.line((n, c), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c), (0, 1)))
+                tt_lanes = lanes.read(tt.line((n, c), (0, 1)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c), (0, 1)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c), (0, 1)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (0, 1)), total, active)
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_n(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c), (1, 0)))
+                t_lanes = lanes.read(t.line((n, c), (1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c), (1, 0)))
+                tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c), (1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c), (1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c), (1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c), (1, 0)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c), (1, 0)), total, active)
+
+
+@choice(tgt_from_gy_t_tgy_tt_over_c, tgt_from_gy_t_tgy_tt_over_n, tgt_from_gy_t_tgy_tt_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1)})
+def tgt_from_gy_t_tgy_tt(tgt: Real2, gy: Real2, t: Real2, tgy: Real2, tt: Real2, N: int, C: int,
+        tile: Tile) -> Task[...]:
+    """tgt[n,c] += chosen(Ne(t[n,c], 0), -1/(4*t[n,c]**(3/2)))*gy[n,c]*tt[n,c] + chosen(Ne(t[n,c], 0), 1/(2*sqrt(t[n,c])))*tgy[n,c]
+
+    lanes over c
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > N):
+        return tgt_from_gy_t_tgy_tt_over_c
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > C):
+        return tgt_from_gy_t_tgy_tt_over_n
+    return tgt_from_gy_t_tgy_tt_plain
 
 
 def sizes(N: int, C: int, Q: int) -> dict[str, int]:
@@ -834,8 +972,8 @@ DEFINITION = Definition(
         'gt_from_gy_t: lanes over c, or lanes over n; else gather, tasks share n',
         'gx_from_gt_x: lanes over q, or lanes over c; else gather, tasks share n c',
         'tt_from_tx_x: lanes over q, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
-        'ht_from_gy_hgt_t: gather, tasks share n',
+        'ht_from_gy_hgt_t: lanes over c, or lanes over n; else gather, tasks share n',
         'hx_from_gt_hgx_ht_x: lanes over q, or lanes over c; else gather, tasks share n c',
-        'tgt_from_gy_t_tgy_tt: gather, tasks share n',
+        'tgt_from_gy_t_tgy_tt: lanes over c, or lanes over n; else gather, tasks share n',
     ),
 )

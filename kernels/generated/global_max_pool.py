@@ -90,17 +90,17 @@ def y_from_x_over_c_side_by_side(y: Real2, x: Real3, N: int, C: int, Q: int, til
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        best[0, u] = maximum(best[0, u], x_lanes)
+                        bests[0, u] = maximum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    lanes.write_where(y.line((n, c), (0, 1)), best[0, u], active)
+                    lanes.write_where(y.line((n, c), (0, 1)), bests[0, u], active)
             else:
                 for c in range(start, C, lanes.width):
                     count = min(lanes.width, C - c)

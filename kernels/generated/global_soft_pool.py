@@ -105,18 +105,18 @@ def l_sum_from_l_max_x_over_c_side_by_side(l_sum: Real2, l_max: Real2, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         l_max_lanes = lanes.read(l_max.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
+                        totals[0, u] = totals[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(l_sum.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -246,18 +246,18 @@ def y_from_l_x_over_c_side_by_side(y: Real2, l: Real2, x: Real3, N: int, C: int,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(y.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -394,18 +394,18 @@ def gl_from_gy_l_x_over_c_side_by_side(gl: Real2, gy: Real2, l: Real2, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
                     result = -(gy_lanes * result)
                     if add != 0:
@@ -639,19 +639,19 @@ def tl_from_l_tx_x_over_c_side_by_side(tl: Real2, l: Real2, tx: Real3, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(tl.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -794,9 +794,9 @@ def ty_from_l_tx_x_over_c_side_by_side(ty: Real2, l: Real2, tx: Real3, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
@@ -804,10 +804,10 @@ def ty_from_l_tx_x_over_c_side_by_side(ty: Real2, l: Real2, tx: Real3, x: Real3,
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
                         v0 = exp(x_lanes - l_lanes)
-                        total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
+                        totals[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(ty.line((n, c), (0, 1)), active)
                     lanes.write_where(ty.line((n, c), (0, 1)), result, active)
@@ -951,19 +951,19 @@ def hgy_from_hgx_l_x_over_c_side_by_side(hgy: Real2, hgx: Real3, l: Real2, x: Re
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(hgy.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -1099,9 +1099,9 @@ def hl_from_gl_gy_hgx_l_x_over_c_side_by_side(hl: Real2, gl: Real2, gy: Real2, h
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
@@ -1110,10 +1110,10 @@ def hl_from_gl_gy_hgx_l_x_over_c_side_by_side(hl: Real2, gl: Real2, gy: Real2, h
                         hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(hl.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -1257,18 +1257,18 @@ def hl_from_gy_hgl_l_x_over_c_side_by_side(hl: Real2, gy: Real2, hgl: Real2, l: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         l_lanes = lanes.read(l.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
+                        totals[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
                     hgl_lanes = lanes.read_where(hgl.line((n, c), (0, 1)), active)
                     result = gy_lanes * hgl_lanes * result
@@ -1531,9 +1531,9 @@ def tgl_from_gy_l_tx_x_over_c_side_by_side(tgl: Real2, gy: Real2, l: Real2, tx: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
@@ -1542,10 +1542,10 @@ def tgl_from_gy_l_tx_x_over_c_side_by_side(tgl: Real2, gy: Real2, l: Real2, tx: 
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
                         v0 = gy_lanes * exp(x_lanes - l_lanes)
-                        total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
+                        totals[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(tgl.line((n, c), (0, 1)), active)
                     lanes.write_where(tgl.line((n, c), (0, 1)), result, active)

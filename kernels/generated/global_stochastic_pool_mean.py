@@ -97,17 +97,17 @@ def t_from_x_over_c_side_by_side(t: Real2, x: Real3, N: int, C: int, Q: int, til
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = total[0, u] + select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
+                        totals[0, u] = totals[0, u] + select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(t.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -234,18 +234,18 @@ def y_from_t_x_over_c_side_by_side(y: Real2, t: Real2, x: Real3, N: int, C: int,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                        totals[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(y.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -382,18 +382,18 @@ def gt_from_gy_t_x_over_c_side_by_side(gt: Real2, gy: Real2, t: Real2, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                        totals[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
                     result = gy_lanes * result
                     if add != 0:
@@ -625,18 +625,18 @@ def tt_from_tx_x_over_c_side_by_side(tt: Real2, tx: Real3, x: Real3, N: int, C: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
+                        totals[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(tt.line((n, c), (0, 1)), result, active)
             else:
                 for c in range(start, C, lanes.width):
@@ -773,19 +773,19 @@ def ty_from_t_tx_x_over_c_side_by_side(ty: Real2, t: Real2, tx: Real3, x: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                        totals[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(ty.line((n, c), (0, 1)), active)
                     lanes.write_where(ty.line((n, c), (0, 1)), result, active)
@@ -929,19 +929,19 @@ def ht_from_gy_hgx_t_x_over_c_side_by_side(ht: Real2, gy: Real2, hgx: Real3, t: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, q), (0, 1, 0)))
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                        totals[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
                     result = gy_lanes * result
                     lanes.write_where(ht.line((n, c), (0, 1)), result, active)
@@ -1087,18 +1087,18 @@ def ht_from_gy_hgt_t_x_over_c_side_by_side(ht: Real2, gy: Real2, hgt: Real2, t: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
+                        totals[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gy_lanes = lanes.read_where(gy.line((n, c), (0, 1)), active)
                     hgt_lanes = lanes.read_where(hgt.line((n, c), (0, 1)), active)
                     result = gy_lanes * hgt_lanes * result
@@ -1345,9 +1345,9 @@ def tgt_from_gy_t_tx_x_over_c_side_by_side(tgt: Real2, gy: Real2, t: Real2, tx: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for q in range(Q):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
@@ -1355,10 +1355,10 @@ def tgt_from_gy_t_tx_x_over_c_side_by_side(tgt: Real2, gy: Real2, t: Real2, tx: 
                         t_lanes = lanes.read(t.line((n, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, q), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, q), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
+                        totals[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(tgt.line((n, c), (0, 1)), active)
                     lanes.write_where(tgt.line((n, c), (0, 1)), result, active)

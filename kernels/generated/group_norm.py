@@ -107,18 +107,18 @@ def mean_from_x_over_g_side_by_side(mean: Real2, x: Real4, N: int, G: int, I: in
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
                             g = start + u * lanes.width
                             x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
-                            total[0, u] = total[0, u] + x_lanes
+                            totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
                     lanes.write_where(mean.line((n, g), (0, 1)), result, active)
             else:
@@ -260,9 +260,9 @@ def var_from_mean_x_over_g_side_by_side(var: Real2, mean: Real2, x: Real4, N: in
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
@@ -270,10 +270,10 @@ def var_from_mean_x_over_g_side_by_side(var: Real2, mean: Real2, x: Real4, N: in
                             mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
                             x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
                             u_ = x_lanes - mean_lanes
-                            total[0, u] = fma(u_, u_, total[0, u])
+                            totals[0, u] = fma(u_, u_, totals[0, u])
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
                     lanes.write_where(var.line((n, g), (0, 1)), result, active)
             else:
@@ -502,18 +502,18 @@ def gb_from_gy_over_i_side_by_side(gb: Real2, gy: Real4, N: int, G: int, I: int,
         for start in range(0, I, block):
             if start + block <= I:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for r in range(R):
                         for u in range(tile.lines):
                             i = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
-                            total[0, u] = total[0, u] + gy_lanes
+                            totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     i = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gb.line((g, i), (0, 1)), result, active)
             else:
                 for i in range(start, I, lanes.width):
@@ -654,19 +654,19 @@ def gmean_from_gy_var_w_over_g_side_by_side(gmean: Real2, gy: Real4, var: Real2,
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
                             g = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
                             w_lanes = lanes.read(w.line((g, i), (1, 0)))
-                            total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, w_lanes, totals[0, u])
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(result / sqrt(var_lanes + lanes.fill(eps))), result)
                     if add != 0:
@@ -813,16 +813,112 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real4, mean: Real2, var: R
                 gvar[n, plane] = result
 
 
-@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain)
+@task
+def gvar_from_gy_mean_var_w_x_over_g_side_by_side(gvar: Real2, gy: Real4, mean: Real2, var: Real2, w: Real2,
+        x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
+                            mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
+                            w_lanes = lanes.read(w.line((g, i), (1, 0)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            totals[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = totals[0, u]
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(gvar.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            mean_lanes = lanes.read_where(mean.line((n, g), (0, 1)), active)
+                            w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(gvar.line((n, g), (0, 1)), total, active)
+
+
+@task
+def gvar_from_gy_mean_var_w_x_over_g(gvar: Real2, gy: Real4, mean: Real2, var: Real2, w: Real2, x: Real4, N: int,
+        G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for r in range(R):
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
+                        w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        total[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((plane, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gvar.line((plane, g), (0, 1)), active)
+                    lanes.write_where(gvar.line((plane, g), (0, 1)), result, active)
+
+
+@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_over_g_side_by_side,
+    gvar_from_gy_mean_var_w_x_over_g, gvar_from_gy_mean_var_w_x_plain)
 def gvar_from_gy_mean_var_w_x(gvar: Real2, gy: Real4, mean: Real2, var: Real2, w: Real2, x: Real4, N: int, G: int,
         I: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """gvar[n,g] += sum[i,r] -(-mean[n,g] + x[n,g,i,r])*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
+    or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return gvar_from_gy_mean_var_w_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return gvar_from_gy_mean_var_w_x_over_g_side_by_side
+    if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
+        return gvar_from_gy_mean_var_w_x_over_g
     return gvar_from_gy_mean_var_w_x_plain
 
 
@@ -900,9 +996,9 @@ def gw_from_gy_mean_var_x_over_i_side_by_side(gw: Real2, gy: Real4, mean: Real2,
         for start in range(0, I, block):
             if start + block <= I:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for r in range(R):
                         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
@@ -910,10 +1006,10 @@ def gw_from_gy_mean_var_x_over_i_side_by_side(gw: Real2, gy: Real4, mean: Real2,
                             i = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
-                            total[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), total[0, u])
+                            totals[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), totals[0, u])
                 for u in range(tile.lines):
                     i = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gw.line((g, i), (0, 1)), result, active)
             else:
                 for i in range(start, I, lanes.width):
@@ -1062,19 +1158,19 @@ def gmean_from_gvar_mean_x_over_g_side_by_side(gmean: Real2, gvar: Real2, mean: 
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
                             g = start + u * lanes.width
                             mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
                             x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
-                            total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                            totals[0, u] = totals[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(I) * real(R)), result)
                     if add != 0:
@@ -1332,9 +1428,9 @@ def tvar_from_mean_tx_x_over_g_side_by_side(tvar: Real2, mean: Real2, tx: Real4,
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
@@ -1342,10 +1438,10 @@ def tvar_from_mean_tx_x_over_g_side_by_side(tvar: Real2, mean: Real2, tx: Real4,
                             mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
                             tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 1, 0, 0)))
                             x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
-                            total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                            totals[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), totals[0, u])
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I) * real(R)), result)
                     if add != 0:
                         result = result + lanes.read_where(tvar.line((n, g), (0, 1)), active)
@@ -1426,7 +1522,7 @@ def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N: int, G
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
         tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,g,i,r] += tb[g,i] + (-mean[n,g] + x[n,g,i,r])*tw[g,i]/sqrt(eps + var[n,g]) - tmean[n,g]*w[g,i]/sqrt(eps + var[n,g]) + w[g,i]*tx[n,g,i,r]/sqrt(eps + var[n,g]) - (-mean[n,g] + x[n,g,i,r])*tvar[n,g]*w[g,i]/(2*(eps + var[n,g])**(3/2))
@@ -1446,6 +1542,101 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real4, mean: Real2, tb: Real2, 
             v4 = -mean[n, g] + x[n, g, i, r]
             total = v1 * v4 * tw[g, i] - v3 * tmean[n, g] + v3 * tx[n, g, i, r] + tb[g, i] - (rational(1, 2)) * v2 * v4 * tvar[n, g] / power(v0, rational(3, 2))
             ty[n, g, i, r] = total
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
+        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * G * I, task, tasks)
+    for item in range(first, last):
+        n = item // (G * I)
+        g = item // I % G
+        i = item % I
+        common = lanes.fill(tw[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        mean_common = lanes.fill(mean[n, g])
+        common_ = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(tmean[n, g]) * lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n, g]) * lanes.fill(w[g, i]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        mean_common_ = lanes.fill(mean[n, g])
+        tb_common = lanes.fill(tb[g, i])
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, g, i, r), (0, 0, 0, 1)), total, active)
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
+        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N * G * R, task, tasks)
+    for item in range(first, last):
+        n = item // (G * R)
+        g = item // R % G
+        r = item % R
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        mean_common = lanes.fill(mean[n, g])
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(tmean[n, g]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n, g]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        mean_common_ = lanes.fill(mean[n, g])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                tb_lanes = lanes.read(tb.line((g, i), (0, 1)))
+                tw_lanes = lanes.read(tw.line((g, i), (0, 1)))
+                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 1, 0)))
+                w_lanes = lanes.read(w.line((g, i), (0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
+                v0 = -x_lanes
+                total = (common * tw_lanes * ((-mean_common) - v0)) + (common_ * tx_lanes * w_lanes) + tb_lanes - (common_2 * w_lanes) - (common_3 * w_lanes * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tb_lanes = lanes.read_where(tb.line((g, i), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((g, i), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 1, 0)), active)
+                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
+                v0 = -x_lanes
+                total = (common * tw_lanes * ((-mean_common) - v0)) + (common_ * tx_lanes * w_lanes) + tb_lanes - (common_2 * w_lanes) - (common_3 * w_lanes * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, g, i, r), (0, 0, 1, 0)), total, active)
+
+
+@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i,
+    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real4, mean: Real2, tb: Real2, tmean: Real2, tvar: Real2,
+        tw: Real2, tx: Real4, var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """ty[n,g,i,r] += tb[g,i] + (-mean[n,g] + x[n,g,i,r])*tw[g,i]/sqrt(eps + var[n,g]) - tmean[n,g]*w[g,i]/sqrt(eps + var[n,g]) + w[g,i]*tx[n,g,i,r]/sqrt(eps + var[n,g]) - (-mean[n,g] + x[n,g,i,r])*tvar[n,g]*w[g,i]/(2*(eps + var[n,g])**(3/2))
+
+    lanes over r
+    or lanes over i
+    else gather, tasks share n g i
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i
+    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -1524,18 +1715,18 @@ def hmean_from_gvar_hgx_over_g_side_by_side(hmean: Real2, gvar: Real2, hgx: Real
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
                             g = start + u * lanes.width
                             hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 1, 0, 0)))
-                            total[0, u] = total[0, u] + hgx_lanes
+                            totals[0, u] = totals[0, u] + hgx_lanes
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(I) * real(R))), result)
                     if add != 0:
@@ -1680,16 +1871,109 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real4, hgx: Real4, var: Real2
                 hvar[n, plane] = result
 
 
-@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain)
+@task
+def hvar_from_gy_hgx_var_w_over_g_side_by_side(hvar: Real2, gy: Real4, hgx: Real4, var: Real2, w: Real2, N: int,
+        G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
+                            hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 1, 0, 0)))
+                            w_lanes = lanes.read(w.line((g, i), (1, 0)))
+                            totals[0, u] = fma(gy_lanes * hgx_lanes, w_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = totals[0, u]
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                            total = fma(gy_lanes * hgx_lanes, w_lanes, total)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, g), (0, 1)), total, active)
+
+
+@task
+def hvar_from_gy_hgx_var_w_over_g(hvar: Real2, gy: Real4, hgx: Real4, var: Real2, w: Real2, N: int, G: int, I: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for r in range(R):
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                        total[0, u] = fma(gy_lanes * hgx_lanes, w_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((plane, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((plane, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((plane, g), (0, 1)), result, active)
+
+
+@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_over_g_side_by_side, hvar_from_gy_hgx_var_w_over_g,
+    hvar_from_gy_hgx_var_w_plain)
 def hvar_from_gy_hgx_var_w(hvar: Real2, gy: Real4, hgx: Real4, var: Real2, w: Real2, N: int, G: int, I: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[n,g] += sum[i,r] -w[g,i]*gy[n,g,i,r]*hgx[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
+    or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgx_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return hvar_from_gy_hgx_var_w_over_g_side_by_side
+    if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
+        return hvar_from_gy_hgx_var_w_over_g
     return hvar_from_gy_hgx_var_w_plain
 
 
@@ -1771,9 +2055,9 @@ def hw_from_gy_hgx_var_over_i_side_by_side(hw: Real2, gy: Real4, hgx: Real4, var
         for start in range(0, I, block):
             if start + block <= I:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for r in range(R):
                         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
@@ -1781,10 +2065,10 @@ def hw_from_gy_hgx_var_over_i_side_by_side(hw: Real2, gy: Real4, hgx: Real4, var
                             i = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
                             hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 1, 0)))
-                            total[0, u] = fma(common * gy_lanes, hgx_lanes, total[0, u])
+                            totals[0, u] = fma(common * gy_lanes, hgx_lanes, totals[0, u])
                 for u in range(tile.lines):
                     i = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(hw.line((g, i), (0, 1)), active)
                     lanes.write_where(hw.line((g, i), (0, 1)), result, active)
@@ -1896,17 +2180,17 @@ def hmean_from_gvar_hgmean_over_g_side_by_side(hmean: Real2, gvar: Real2, hgmean
         for start in range(0, G, block):
             if start + block <= G:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for i in range(I):
                     for r in range(R):
                         for u in range(tile.lines):
                             g = start + u * lanes.width
-                            total[0, u] = total[0, u] + lanes.fill(one())
+                            totals[0, u] = totals[0, u] + lanes.fill(one())
                 for u in range(tile.lines):
                     g = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, g), (0, 1)), active)
                     hgmean_lanes = lanes.read_where(hgmean.line((n, g), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(I) * real(R)), result)
@@ -2044,16 +2328,109 @@ def hmean_from_gy_hgvar_var_w_over_r(hmean: Real2, gy: Real4, hgvar: Real2, var:
                 hmean[n, plane] = result
 
 
-@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain)
+@task
+def hmean_from_gy_hgvar_var_w_over_g_side_by_side(hmean: Real2, gy: Real4, hgvar: Real2, var: Real2, w: Real2,
+        N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
+                            w_lanes = lanes.read(w.line((g, i), (1, 0)))
+                            totals[0, u] = fma(gy_lanes, w_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = totals[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                            total = fma(gy_lanes, w_lanes, total)
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, g), (0, 1)), total, active)
+
+
+@task
+def hmean_from_gy_hgvar_var_w_over_g(hmean: Real2, gy: Real4, hgvar: Real2, var: Real2, w: Real2, N: int, G: int,
+        I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for r in range(R):
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                        total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((plane, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((plane, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((plane, g), (0, 1)), active)
+                    lanes.write_where(hmean.line((plane, g), (0, 1)), result, active)
+
+
+@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_over_g_side_by_side,
+    hmean_from_gy_hgvar_var_w_over_g, hmean_from_gy_hgvar_var_w_plain)
 def hmean_from_gy_hgvar_var_w(hmean: Real2, gy: Real4, hgvar: Real2, var: Real2, w: Real2, N: int, G: int, I: int,
         R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hmean[n,g] += sum[i,r] hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
+    or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return hmean_from_gy_hgvar_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return hmean_from_gy_hgvar_var_w_over_g_side_by_side
+    if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
+        return hmean_from_gy_hgvar_var_w_over_g
     return hmean_from_gy_hgvar_var_w_plain
 
 
@@ -2124,21 +2501,121 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real4, hgvar: Real2,
                 hvar[n, plane] = result
 
 
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain)
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_g_side_by_side(hvar: Real2, gy: Real4, hgvar: Real2, mean: Real2,
+        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, G, block):
+            if start + block <= G:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for i in range(I):
+                    for r in range(R):
+                        for u in range(tile.lines):
+                            g = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 1, 0, 0)))
+                            mean_lanes = lanes.read(mean.line((n, g), (0, 1)))
+                            w_lanes = lanes.read(w.line((g, i), (1, 0)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 1, 0, 0)))
+                            totals[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    g = start + u * lanes.width
+                    result = totals[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, g), (0, 1)), result, active)
+            else:
+                for g in range(start, G, lanes.width):
+                    count = min(lanes.width, G - g)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for i in range(I):
+                        for r in range(R):
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            mean_lanes = lanes.read_where(mean.line((n, g), (0, 1)), active)
+                            w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 1, 0, 0)), active)
+                            total = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total)
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, g), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hvar.line((n, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, g), (0, 1)), total, active)
+
+
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_g(hvar: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, w: Real2,
+        x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over g."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, G, lanes.width):
+            g = max(0, min(start, G - lanes.width)) if add == 0 else start
+            count = min(lanes.width, G - g)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for i in range(I):
+                for r in range(R):
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
+                        w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
+                        total[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((plane, g), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((plane, g), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((plane, g), (0, 1)), active)
+                    lanes.write_where(hvar.line((plane, g), (0, 1)), result, active)
+
+
+@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_over_g_side_by_side,
+    hvar_from_gy_hgvar_mean_var_w_x_over_g, hvar_from_gy_hgvar_mean_var_w_x_plain)
 def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, w: Real2,
         x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[n,g] += sum[i,r] 3*(-mean[n,g] + x[n,g,i,r])*hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(4*(eps + var[n,g])**(5/2))
 
     lanes over r, combined at the end
+    or lanes over g, vectors side by side
+    or lanes over g
     else gather, tasks share n g
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgvar_mean_var_w_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= G
+        and (tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R))
+    ):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_g_side_by_side
+    if tile.lanes.width <= G or (tile.lanes.width <= 8 * G and tile.lanes.width > R):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_g
     return hvar_from_gy_hgvar_mean_var_w_x_plain
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
+def hw_from_gy_hgvar_mean_var_x_plain(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
         G: int, I: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[g,i] += sum[n,r] -(-mean[n,g] + x[n,g,i,r])*hgvar[n,g]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
 
@@ -2156,6 +2633,160 @@ def hw_from_gy_hgvar_mean_var_x(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2,
         if add != 0:
             total += hw[g, i]
         hw[g, i] = total
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4,
+        N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.lines // 2)
+    first, last = share(planes * I, task, tasks)
+    for item in range(first, last):
+        g = item // I * (tile.lines // 2)
+        i = item % I
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(g + u, G - 1)
+                common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
+            for start in range(0, R, 64 * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines // 2):
+                    total[0, u] = lanes.zero()
+                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
+                    if r + lanes.width <= R:
+                        for u in range(tile.lines // 2):
+                            plane = min(g + u, G - 1)
+                            gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
+                            x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
+                    else:
+                        active = lanes.first(R - r)
+                        for u in range(tile.lines // 2):
+                            plane = min(g + u, G - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
+                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(g + u, G - 1)
+            if g + u < G:
+                result = lanes.sum(wide[0, u])
+                result = -(rational(1, 2)) * result
+                if add != 0:
+                    result += hw[plane, i]
+                hw[plane, i] = result
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_i_side_by_side(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2,
+        x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(G, task, tasks)
+    for g in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, I, block):
+            if start + block <= I:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        common = lanes.fill(hgvar[n, g]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+                        for u in range(tile.lines):
+                            i = start + u * lanes.width
+                            gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                            x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
+                            totals[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), totals[0, u])
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    result = totals[0, u]
+                    result = -(lanes.fill(rational(1, 2)) * result)
+                    if add != 0:
+                        result = result + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), result, active)
+            else:
+                for i in range(start, I, lanes.width):
+                    count = min(lanes.width, I - i)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for n in range(N):
+                        for r in range(R):
+                            common = lanes.fill(hgvar[n, g]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+                            gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
+                            total = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n, g]), total)
+                    total = -(lanes.fill(rational(1, 2)) * total)
+                    if add != 0:
+                        total = total + lanes.read_where(hw.line((g, i), (0, 1)), active)
+                    lanes.write_where(hw.line((g, i), (0, 1)), total, active)
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_i(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4,
+        N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    planes = ceil_div(G, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        g = item * (tile.lines // 2)
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width)) if add == 0 else start
+            count = min(lanes.width, I - i)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    common = tile.column()
+                    for u in range(tile.lines // 2):
+                        plane = min(g + u, G - 1)
+                        common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
+                    for u in range(tile.lines // 2):
+                        plane = min(g + u, G - 1)
+                        gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 1, 0)), active)
+                        total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(g + u, G - 1)
+                if g + u < G:
+                    result = total[0, u]
+                    result = -(lanes.fill(rational(1, 2)) * result)
+                    if add != 0:
+                        result = result + lanes.read_where(hw.line((plane, i), (0, 1)), active)
+                    lanes.write_where(hw.line((plane, i), (0, 1)), result, active)
+
+
+@choice(hw_from_gy_hgvar_mean_var_x_over_r, hw_from_gy_hgvar_mean_var_x_over_i_side_by_side,
+    hw_from_gy_hgvar_mean_var_x_over_i, hw_from_gy_hgvar_mean_var_x_plain)
+def hw_from_gy_hgvar_mean_var_x(hw: Real2, gy: Real4, hgvar: Real2, mean: Real2, var: Real2, x: Real4, N: int,
+        G: int, I: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
+    """hw[g,i] += sum[n,r] -(-mean[n,g] + x[n,g,i,r])*hgvar[n,g]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2))
+
+    lanes over r, combined at the end
+    or lanes over i, vectors side by side
+    or lanes over i
+    else gather, tasks share g i
+    """
+    if tile.lanes.width <= R:
+        return hw_from_gy_hgvar_mean_var_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= I
+        and (tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R))
+    ):
+        return hw_from_gy_hgvar_mean_var_x_over_i_side_by_side
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
+        return hw_from_gy_hgvar_mean_var_x_over_i
+    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -2236,19 +2867,19 @@ def hw_from_gy_hgmean_var_over_i_side_by_side(hw: Real2, gy: Real4, hgmean: Real
         for start in range(0, I, block):
             if start + block <= I:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for r in range(R):
                         common = lanes.fill(hgmean[n, g]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
                         for u in range(tile.lines):
                             i = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
-                            total[0, u] = fma(common, gy_lanes, total[0, u])
+                            totals[0, u] = fma(common, gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     i = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = -result
                     if add != 0:
                         result = result + lanes.read_where(hw.line((g, i), (0, 1)), active)
@@ -2329,9 +2960,9 @@ def hw_from_gy_hgmean_var(hw: Real2, gy: Real4, hgmean: Real2, var: Real2, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real4, gvar: Real2, gy: Real4, hgmean: Real2,
-        hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real2,
-        x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real4, gvar: Real2, gy: Real4,
+        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,g,i,r] += hgw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) - hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*hvar[n,g]/(I*R) - 2*gvar[n,g]*hgmean[n,g]/(I*R) + 2*gvar[n,g]*hgx[n,g,i,r]/(I*R) + hmean[n,g]/(I*R)
 
     gather, tasks share n g i
@@ -2352,9 +2983,104 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real4, gvar
 
 
 @task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real4, gvar: Real2, gy: Real4, mean: Real2,
-        tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4, var: Real2,
-        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real4, gvar: Real2, gy: Real4,
+        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * G * I, task, tasks)
+    for item in range(first, last):
+        n = item // (G * I)
+        g = item // I % G
+        i = item % I
+        common = lanes.fill(hgw[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(hmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) * lanes.fill(hgmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(hvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
+        common_4 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_5 = lanes.fill(rational(1, 2)) * lanes.fill(hgvar[n, g]) * lanes.fill(w[g, i]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
+                total = (common * gy_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
+                total = (common * gy_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i(hx: Real4, gvar: Real2, gy: Real4,
+        hgmean: Real2, hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N * G * R, task, tasks)
+    for item in range(first, last):
+        n = item // (G * R)
+        g = item // R % G
+        r = item % R
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(hmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) * lanes.fill(hgmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(hvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
+        common_4 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_5 = lanes.fill(rational(1, 2)) * lanes.fill(hgvar[n, g]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                hgw_lanes = lanes.read(hgw.line((g, i), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, g, i, r), (0, 0, 1, 0)))
+                w_lanes = lanes.read(w.line((g, i), (0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
+                total = (common * gy_lanes * hgw_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes * w_lanes)
+                lanes.write_where(hx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                hgw_lanes = lanes.read_where(hgw.line((g, i), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, g, i, r), (0, 0, 1, 0)), active)
+                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
+                total = (common * gy_lanes * hgw_lanes) + common_ + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes * w_lanes)
+                lanes.write_where(hx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
+
+
+@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real4, gvar: Real2, gy: Real4, hgmean: Real2,
+        hgvar: Real2, hgw: Real2, hgx: Real4, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real2,
+        x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """hx[n,g,i,r] += hgw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) - hgvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*hvar[n,g]/(I*R) - 2*gvar[n,g]*hgmean[n,g]/(I*R) + 2*gvar[n,g]*hgx[n,g,i,r]/(I*R) + hmean[n,g]/(I*R)
+
+    lanes over r
+    or lanes over i
+    else gather, tasks share n g i
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i
+    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real4, gvar: Real2, gy: Real4,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
+        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,g,i,r] += tw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) + w[g,i]*tgy[n,g,i,r]/sqrt(eps + var[n,g]) - tvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*tgvar[n,g]/(I*R) - 2*gvar[n,g]*tmean[n,g]/(I*R) + 2*gvar[n,g]*tx[n,g,i,r]/(I*R) + tgmean[n,g]/(I*R)
 
     gather, tasks share n g i
@@ -2374,6 +3100,109 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real4, 
             v6 = w[g, i]
             total = v0 * tgmean[n, g] + v1 * (-mean[n, g] + x[n, g, i, r]) * tgvar[n, g] - v2 * tmean[n, g] + v2 * tx[n, g, i, r] + v3 * v5 * tw[g, i] + v5 * v6 * tgy[n, g, i, r] - (rational(1, 2)) * v3 * v6 * tvar[n, g] / power(v4, rational(3, 2))
             tgx[n, g, i, r] = total
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real4, gvar: Real2, gy: Real4,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
+        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * G * I, task, tasks)
+    for item in range(first, last):
+        n = item // (G * I)
+        g = item // I % G
+        i = item % I
+        common = lanes.fill(tw[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(w[g, i]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(tgmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) * lanes.fill(tmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_4 = lanes.fill(real(2)) * lanes.fill(tgvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
+        common_5 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_6 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n, g]) * lanes.fill(w[g, i]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, g, i, r), (0, 0, 0, 1)))
+                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 0, 1)))
+                total = (common * gy_lanes) + (common_ * tgy_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, g, i, r), (0, 0, 0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 0, 1)), active)
+                total = (common * gy_lanes) + (common_ * tgy_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i(tgx: Real4, gvar: Real2, gy: Real4,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4,
+        var: Real2, w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N * G * R, task, tasks)
+    for item in range(first, last):
+        n = item // (G * R)
+        g = item // R % G
+        r = item % R
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, g]))
+        common_2 = lanes.fill(tgmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) * lanes.fill(tmean[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_4 = lanes.fill(real(2)) * lanes.fill(tgvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, g])
+        common_5 = lanes.fill(real(2)) * lanes.fill(gvar[n, g]) / lanes.fill(real(I)) / lanes.fill(real(R))
+        common_6 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n, g]) / power(lanes.fill(eps) + lanes.fill(var[n, g]), lanes.fill(rational(3, 2)))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, g, i, r), (0, 0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, g, i, r), (0, 0, 1, 0)))
+                tw_lanes = lanes.read(tw.line((g, i), (0, 1)))
+                tx_lanes = lanes.read(tx.line((n, g, i, r), (0, 0, 1, 0)))
+                w_lanes = lanes.read(w.line((g, i), (0, 1)))
+                x_lanes = lanes.read(x.line((n, g, i, r), (0, 0, 1, 0)))
+                total = (common * gy_lanes * tw_lanes) + (common_ * tgy_lanes * w_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, g, i, r), (0, 0, 1, 0)), active)
+                tw_lanes = lanes.read_where(tw.line((g, i), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, g, i, r), (0, 0, 1, 0)), active)
+                w_lanes = lanes.read_where(w.line((g, i), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, g, i, r), (0, 0, 1, 0)), active)
+                total = (common * gy_lanes * tw_lanes) + (common_ * tgy_lanes * w_lanes) + common_2 + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, g, i, r), (0, 0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real4, gvar: Real2, gy: Real4, mean: Real2,
+        tgmean: Real2, tgvar: Real2, tgy: Real4, tmean: Real2, tvar: Real2, tw: Real2, tx: Real4, var: Real2,
+        w: Real2, x: Real4, N: int, G: int, I: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """tgx[n,g,i,r] += tw[g,i]*gy[n,g,i,r]/sqrt(eps + var[n,g]) + w[g,i]*tgy[n,g,i,r]/sqrt(eps + var[n,g]) - tvar[n,g]*w[g,i]*gy[n,g,i,r]/(2*(eps + var[n,g])**(3/2)) + 2*(-mean[n,g] + x[n,g,i,r])*tgvar[n,g]/(I*R) - 2*gvar[n,g]*tmean[n,g]/(I*R) + 2*gvar[n,g]*tx[n,g,i,r]/(I*R) + tgmean[n,g]/(I*R)
+
+    lanes over r
+    or lanes over i
+    else gather, tasks share n g i
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > I):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > R):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i
+    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, G: int, I: int, R: int) -> dict[str, int]:
@@ -2847,21 +3676,21 @@ DEFINITION = Definition(
         'y_from_b_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
         'gb_from_gy: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
         'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
-        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n g',
+        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
         'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
         'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
         'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
-        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n g',
+        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
         'hmean_from_gvar_hgmean: lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
-        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share n g',
-        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n g',
-        'hw_from_gy_hgvar_mean_var_x: gather, tasks share g i',
+        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
+        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end, or lanes over g, vectors side by side, or lanes over g; else gather, tasks share n g',
+        'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
         'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over i, vectors side by side, or lanes over i; else gather, tasks share g i',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n g i',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n g i',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over i; else gather, tasks share n g i',
     ),
 )

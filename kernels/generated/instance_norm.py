@@ -112,17 +112,17 @@ def mean_from_x_over_c_side_by_side(mean: Real2, x: Real3, N: int, C: int, R: in
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + x_lanes
+                        totals[0, u] = totals[0, u] + x_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
                     lanes.write_where(mean.line((n, c), (0, 1)), result, active)
             else:
@@ -258,19 +258,19 @@ def var_from_mean_x_over_c_side_by_side(var: Real2, mean: Real2, x: Real3, N: in
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
                         u_ = x_lanes - mean_lanes
-                        total[0, u] = fma(u_, u_, total[0, u])
+                        totals[0, u] = fma(u_, u_, totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
                     lanes.write_where(var.line((n, c), (0, 1)), result, active)
             else:
@@ -456,17 +456,17 @@ def new_mean_from_mean_over_c(new_mean: Real1, mean: Real2, C: int, N: int, mome
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     c = start + u * lanes.width
                     mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
-                    total[0, u] = total[0, u] + mean_lanes
+                    totals[0, u] = totals[0, u] + mean_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(momentum) * result / lanes.fill(real(N)), result)
                 lanes.write_where(new_mean.line((c,), (1,)), result, active)
         else:
@@ -613,17 +613,17 @@ def new_var_from_var_over_c(new_var: Real1, var: Real2, C: int, N: int, R: int, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     c = start + u * lanes.width
                     var_lanes = lanes.read(var.line((n, c), (0, 1)))
-                    total[0, u] = total[0, u] + var_lanes
+                    totals[0, u] = totals[0, u] + var_lanes
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(momentum * real(R)) * result / lanes.fill(real(N) * (real(R) - 1)), result)
                 lanes.write_where(new_var.line((c,), (1,)), result, active)
         else:
@@ -907,17 +907,17 @@ def gmean_from_gy_var_w_over_c_side_by_side(gmean: Real2, gy: Real3, var: Real2,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
                     w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                     result = select(unequal(result, lanes.zero()), -(result * w_lanes / sqrt(var_lanes + lanes.fill(eps))), result)
@@ -1061,16 +1061,109 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real3, mean: Real2, var: R
                 gvar[n, plane] = result
 
 
-@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_plain)
+@task
+def gvar_from_gy_mean_var_w_x_over_c_side_by_side(gvar: Real2, gy: Real3, mean: Real2, var: Real2, w: Real1,
+        x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, x_lanes - mean_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(gvar.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, x_lanes - mean_lanes, total)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(gvar.line((n, c), (0, 1)), total, active)
+
+
+@task
+def gvar_from_gy_mean_var_w_x_over_c(gvar: Real2, gy: Real3, mean: Real2, var: Real2, w: Real1, x: Real3, N: int,
+        C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for r in range(R):
+                for u in range(tile.lines // 2):
+                    plane = min(n + u, N - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                    mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
+                    total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((plane, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gvar.line((plane, c), (0, 1)), active)
+                    lanes.write_where(gvar.line((plane, c), (0, 1)), result, active)
+
+
+@choice(gvar_from_gy_mean_var_w_x_over_r, gvar_from_gy_mean_var_w_x_over_c_side_by_side,
+    gvar_from_gy_mean_var_w_x_over_c, gvar_from_gy_mean_var_w_x_plain)
 def gvar_from_gy_mean_var_w_x(gvar: Real2, gy: Real3, mean: Real2, var: Real2, w: Real1, x: Real3, N: int, C: int,
         R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """gvar[n,c] += sum[r] -(-mean[n,c] + x[n,c,r])*w[c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return gvar_from_gy_mean_var_w_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return gvar_from_gy_mean_var_w_x_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gvar_from_gy_mean_var_w_x_over_c
     return gvar_from_gy_mean_var_w_x_plain
 
 
@@ -1144,9 +1237,9 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real2, var: Real2, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -1155,10 +1248,10 @@ def gw_from_gy_mean_var_x_over_c(gw: Real1, gy: Real3, mean: Real2, var: Real2, 
                         mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
                         var_lanes = lanes.read(var.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
+                        totals[0, u] = totals[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gw.line((c,), (1,)), result, active)
         else:
             for c in range(start, C, lanes.width):
@@ -1265,18 +1358,18 @@ def gmean_from_gvar_mean_x_over_c_side_by_side(gmean: Real2, gvar: Real2, mean: 
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                        totals[0, u] = totals[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(R)), result)
                     if add != 0:
@@ -1532,19 +1625,19 @@ def tvar_from_mean_tx_x_over_c_side_by_side(tvar: Real2, mean: Real2, tx: Real3,
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                        totals[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), totals[0, u])
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = select(unequal(result, lanes.zero()), result / lanes.fill(real(R)), result)
                     if add != 0:
                         result = result + lanes.read_where(tvar.line((n, c), (0, 1)), active)
@@ -1622,7 +1715,7 @@ def tvar_from_mean_tx_x(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N: int, C
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
         tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,c,r] += tb[c] + (-mean[n,c] + x[n,c,r])*tw[c]/sqrt(eps + var[n,c]) - w[c]*tmean[n,c]/sqrt(eps + var[n,c]) + w[c]*tx[n,c,r]/sqrt(eps + var[n,c]) - (-mean[n,c] + x[n,c,r])*w[c]*tvar[n,c]/(2*(eps + var[n,c])**(3/2))
@@ -1641,6 +1734,107 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real2, tb: Real1, 
             v4 = -mean[n, c] + x[n, c, r]
             total = v1 * v4 * tw[c] - v3 * tmean[n, c] + v3 * tx[n, c, r] + tb[c] - (rational(1, 2)) * v2 * v4 * tvar[n, c] / power(v0, rational(3, 2))
             ty[n, c, r] = total
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
+        tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(tw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        mean_common = lanes.fill(mean[n, c])
+        common_ = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_2 = lanes.fill(w[c]) * lanes.fill(tmean[n, c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(w[c]) * lanes.fill(tvar[n, c]) / power(lanes.fill(eps) + lanes.fill(var[n, c]), lanes.fill(rational(3, 2)))
+        mean_common_ = lanes.fill(mean[n, c])
+        tb_common = lanes.fill(tb[c])
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                v0 = -x_lanes
+                total = (common * ((-mean_common) - v0)) + (common_ * tx_lanes) + tb_common - common_2 - (common_3 * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
+        tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                tb_lanes = lanes.read(tb.line((c,), (1,)))
+                tmean_lanes = lanes.read(tmean.line((n, c), (0, 1)))
+                tvar_lanes = lanes.read(tvar.line((n, c), (0, 1)))
+                tw_lanes = lanes.read(tw.line((c,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = v1 * w_lanes
+                v3 = x_lanes - mean_lanes
+                total = tb_lanes + (tw_lanes * v1 * v3) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * tvar_lanes * v3 * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                tb_lanes = lanes.read_where(tb.line((c,), (1,)), active)
+                tmean_lanes = lanes.read_where(tmean.line((n, c), (0, 1)), active)
+                tvar_lanes = lanes.read_where(tvar.line((n, c), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((c,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = v1 * w_lanes
+                v3 = x_lanes - mean_lanes
+                total = tb_lanes + (tw_lanes * v1 * v3) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * tvar_lanes * v3 * w_lanes / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c,
+    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real3, mean: Real2, tb: Real1, tmean: Real2, tvar: Real2,
+        tw: Real1, tx: Real3, var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """ty[n,c,r] += tb[c] + (-mean[n,c] + x[n,c,r])*tw[c]/sqrt(eps + var[n,c]) - w[c]*tmean[n,c]/sqrt(eps + var[n,c]) + w[c]*tx[n,c,r]/sqrt(eps + var[n,c]) - (-mean[n,c] + x[n,c,r])*w[c]*tvar[n,c]/(2*(eps + var[n,c])**(3/2))
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_c
+    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -1717,17 +1911,17 @@ def hmean_from_gvar_hgx_over_c_side_by_side(hmean: Real2, gvar: Real2, hgx: Real
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
-                        total[0, u] = total[0, u] + hgx_lanes
+                        totals[0, u] = totals[0, u] + hgx_lanes
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(R))), result)
                     if add != 0:
@@ -1868,16 +2062,106 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real3, hgx: Real3, var: Real2
                 hvar[n, plane] = result
 
 
-@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_plain)
+@task
+def hvar_from_gy_hgx_var_w_over_c_side_by_side(hvar: Real2, gy: Real3, hgx: Real3, var: Real2, w: Real1, N: int,
+        C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, hgx_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, hgx_lanes, total)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, c), (0, 1)), total, active)
+
+
+@task
+def hvar_from_gy_hgx_var_w_over_c(hvar: Real2, gy: Real3, hgx: Real3, var: Real2, w: Real1, N: int, C: int, R: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for r in range(R):
+                for u in range(tile.lines // 2):
+                    plane = min(n + u, N - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                    total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    var_lanes = lanes.read_where(var.line((plane, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((plane, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((plane, c), (0, 1)), result, active)
+
+
+@choice(hvar_from_gy_hgx_var_w_over_r, hvar_from_gy_hgx_var_w_over_c_side_by_side, hvar_from_gy_hgx_var_w_over_c,
+    hvar_from_gy_hgx_var_w_plain)
 def hvar_from_gy_hgx_var_w(hvar: Real2, gy: Real3, hgx: Real3, var: Real2, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[n,c] += sum[r] -w[c]*gy[n,c,r]*hgx[n,c,r]/(2*(eps + var[n,c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgx_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return hvar_from_gy_hgx_var_w_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hvar_from_gy_hgx_var_w_over_c
     return hvar_from_gy_hgx_var_w_plain
 
 
@@ -1955,9 +2239,9 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real2, N: i
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -1965,10 +2249,10 @@ def hw_from_gy_hgx_var_over_c(hw: Real1, gy: Real3, hgx: Real3, var: Real2, N: i
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
                         var_lanes = lanes.read(var.line((n, c), (0, 1)))
-                        total[0, u] = total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
+                        totals[0, u] = totals[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
                 lanes.write_where(hw.line((c,), (1,)), result, active)
@@ -2036,16 +2320,16 @@ def hmean_from_gvar_hgmean_over_c_side_by_side(hmean: Real2, gvar: Real2, hgmean
         for start in range(0, C, block):
             if start + block <= C:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
-                        total[0, u] = total[0, u] + lanes.fill(one())
+                        totals[0, u] = totals[0, u] + lanes.fill(one())
                 for u in range(tile.lines):
                     c = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
                     hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(R)), result)
@@ -2179,16 +2463,106 @@ def hmean_from_gy_hgvar_var_w_over_r(hmean: Real2, gy: Real3, hgvar: Real2, var:
                 hmean[n, plane] = result
 
 
-@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_plain)
+@task
+def hmean_from_gy_hgvar_var_w_over_c_side_by_side(hmean: Real2, gy: Real3, hgvar: Real2, var: Real2, w: Real1,
+        N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = totals[0, u] + gy_lanes
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((n, c), (0, 1)), total, active)
+
+
+@task
+def hmean_from_gy_hgvar_var_w_over_c(hmean: Real2, gy: Real3, hgvar: Real2, var: Real2, w: Real1, N: int, C: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for r in range(R):
+                for u in range(tile.lines // 2):
+                    plane = min(n + u, N - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                    total[0, u] = total[0, u] + gy_lanes
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((plane, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((plane, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hmean.line((plane, c), (0, 1)), active)
+                    lanes.write_where(hmean.line((plane, c), (0, 1)), result, active)
+
+
+@choice(hmean_from_gy_hgvar_var_w_over_r, hmean_from_gy_hgvar_var_w_over_c_side_by_side,
+    hmean_from_gy_hgvar_var_w_over_c, hmean_from_gy_hgvar_var_w_plain)
 def hmean_from_gy_hgvar_var_w(hmean: Real2, gy: Real3, hgvar: Real2, var: Real2, w: Real1, N: int, C: int, R: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hmean[n,c] += sum[r] w[c]*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return hmean_from_gy_hgvar_var_w_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return hmean_from_gy_hgvar_var_w_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hmean_from_gy_hgvar_var_w_over_c
     return hmean_from_gy_hgvar_var_w_plain
 
 
@@ -2257,21 +2631,118 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real3, hgvar: Real2,
                 hvar[n, plane] = result
 
 
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_plain)
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_c_side_by_side(hvar: Real2, gy: Real3, hgvar: Real2, mean: Real2,
+        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, C, block):
+            if start + block <= C:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(gy_lanes, x_lanes - mean_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    c = start + u * lanes.width
+                    result = totals[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, c), (0, 1)), result, active)
+            else:
+                for c in range(start, C, lanes.width):
+                    count = min(lanes.width, C - c)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(gy_lanes, x_lanes - mean_lanes, total)
+                    hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    total = select(unequal(total, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * total * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(hvar.line((n, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((n, c), (0, 1)), total, active)
+
+
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_c(hvar: Real2, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, w: Real1,
+        x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for r in range(R):
+                for u in range(tile.lines // 2):
+                    plane = min(n + u, N - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                    mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
+                    total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    hgvar_lanes = lanes.read_where(hgvar.line((plane, c), (0, 1)), active)
+                    var_lanes = lanes.read_where(var.line((plane, c), (0, 1)), active)
+                    w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                    result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result * w_lanes / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(hvar.line((plane, c), (0, 1)), active)
+                    lanes.write_where(hvar.line((plane, c), (0, 1)), result, active)
+
+
+@choice(hvar_from_gy_hgvar_mean_var_w_x_over_r, hvar_from_gy_hgvar_mean_var_w_x_over_c_side_by_side,
+    hvar_from_gy_hgvar_mean_var_w_x_over_c, hvar_from_gy_hgvar_mean_var_w_x_plain)
 def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real2, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, w: Real1,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[n,c] += sum[r] 3*(-mean[n,c] + x[n,c,r])*w[c]*hgvar[n,c]*gy[n,c,r]/(4*(eps + var[n,c])**(5/2))
 
     lanes over r, combined at the end
+    or lanes over c, vectors side by side
+    or lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= R:
         return hvar_from_gy_hgvar_mean_var_w_x_over_r
+    if (
+        tile.lines * tile.lanes.width <= C
+        and (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R))
+    ):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_c_side_by_side
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_c
     return hvar_from_gy_hgvar_mean_var_w_x_plain
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
+def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
         C: int, R: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[c] += sum[n,r] -(-mean[n,c] + x[n,c,r])*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
 
@@ -2287,6 +2758,118 @@ def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2,
         if add != 0:
             total += hw[c]
         hw[c] = total
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3,
+        N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(C, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        c = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for n in range(N):
+            common = tile.column()
+            for u in range(tile.lines // 2):
+                plane = min(c + u, C - 1)
+                common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
+            for start in range(0, R, 64 * lanes.width):
+                total = tile.column()
+                for u in range(tile.lines // 2):
+                    total[0, u] = lanes.zero()
+                for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
+                    if r + lanes.width <= R:
+                        for u in range(tile.lines // 2):
+                            plane = min(c + u, C - 1)
+                            gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
+                            x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
+                            total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
+                    else:
+                        active = lanes.first(R - r)
+                        for u in range(tile.lines // 2):
+                            plane = min(c + u, C - 1)
+                            gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
+                            x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
+                            total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
+                for u in range(tile.lines // 2):
+                    wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(c + u, C - 1)
+            if c + u < C:
+                result = lanes.sum(wide[0, u])
+                result = -(rational(1, 2)) * result
+                if add != 0:
+                    result += hw[plane]
+                hw[plane] = result
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_c(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3,
+        N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                        hgvar_lanes = lanes.read(hgvar.line((n, c), (0, 1)))
+                        mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                        var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = totals[0, u] + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                result = -(lanes.fill(rational(1, 2)) * result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                        hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                        mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                        var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = total + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
+                total = -(lanes.fill(rational(1, 2)) * total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((c,), (1,)), active)
+                lanes.write_where(hw.line((c,), (1,)), total, active)
+
+
+@choice(hw_from_gy_hgvar_mean_var_x_over_r, hw_from_gy_hgvar_mean_var_x_over_c, hw_from_gy_hgvar_mean_var_x_plain)
+def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real3, hgvar: Real2, mean: Real2, var: Real2, x: Real3, N: int,
+        C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
+    """hw[c] += sum[n,r] -(-mean[n,c] + x[n,c,r])*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2))
+
+    lanes over r, combined at the end
+    or lanes over c
+    else gather, tasks share c
+    """
+    if tile.lanes.width <= R:
+        return hw_from_gy_hgvar_mean_var_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hw_from_gy_hgvar_mean_var_x_over_c
+    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -2363,9 +2946,9 @@ def hw_from_gy_hgmean_var_over_c(hw: Real1, gy: Real3, hgmean: Real2, var: Real2
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -2373,10 +2956,10 @@ def hw_from_gy_hgmean_var_over_c(hw: Real1, gy: Real3, hgmean: Real2, var: Real2
                         gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
                         hgmean_lanes = lanes.read(hgmean.line((n, c), (0, 1)))
                         var_lanes = lanes.read(var.line((n, c), (0, 1)))
-                        total[0, u] = total[0, u] + gy_lanes * hgmean_lanes / sqrt(var_lanes + lanes.fill(eps))
+                        totals[0, u] = totals[0, u] + gy_lanes * hgmean_lanes / sqrt(var_lanes + lanes.fill(eps))
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = -result
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
@@ -2415,9 +2998,9 @@ def hw_from_gy_hgmean_var(hw: Real1, gy: Real3, hgmean: Real2, var: Real2, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real2, gy: Real3, hgmean: Real2,
-        hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real1,
-        x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real3, gvar: Real2, gy: Real3,
+        hgmean: Real2, hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*hvar[n,c]/R - 2*gvar[n,c]*hgmean[n,c]/R + 2*gvar[n,c]*hgx[n,c,r]/R + hmean[n,c]/R
 
     gather, tasks share n c
@@ -2437,9 +3020,117 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar
 
 
 @task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real2, gy: Real3, mean: Real2,
-        tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3, var: Real2,
-        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r(hx: Real3, gvar: Real2, gy: Real3,
+        hgmean: Real2, hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(hmean[n, c]) / lanes.fill(real(R))
+        common_ = lanes.fill(hgw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n, c]) * lanes.fill(hgmean[n, c]) / lanes.fill(real(R))
+        common_3 = lanes.fill(real(2)) * lanes.fill(hvar[n, c]) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, c])
+        common_4 = lanes.fill(real(2)) * lanes.fill(gvar[n, c]) / lanes.fill(real(R))
+        common_5 = lanes.fill(rational(1, 2)) * lanes.fill(w[c]) * lanes.fill(hgvar[n, c]) / power(lanes.fill(eps) + lanes.fill(var[n, c]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = common + (common_ * gy_lanes) + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = common + (common_ * gy_lanes) + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c(hx: Real3, gvar: Real2, gy: Real3,
+        hgmean: Real2, hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2,
+        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((n, c), (0, 1)))
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                hgmean_lanes = lanes.read(hgmean.line((n, c), (0, 1)))
+                hgvar_lanes = lanes.read(hgvar.line((n, c), (0, 1)))
+                hgw_lanes = lanes.read(hgw.line((c,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                hmean_lanes = lanes.read(hmean.line((n, c), (0, 1)))
+                hvar_lanes = lanes.read(hvar.line((n, c), (0, 1)))
+                mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = 1 / real(R)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                total = (hgx_lanes * v2) + (lanes.fill(v0) * hmean_lanes) + (lanes.fill(v1) * hvar_lanes * (x_lanes - mean_lanes)) + (gy_lanes * hgw_lanes / sqrt(v3)) - (hgmean_lanes * v2) - (lanes.fill(rational(1, 2)) * gy_lanes * hgvar_lanes * w_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((n, c), (0, 1)), active)
+                hgvar_lanes = lanes.read_where(hgvar.line((n, c), (0, 1)), active)
+                hgw_lanes = lanes.read_where(hgw.line((c,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                hmean_lanes = lanes.read_where(hmean.line((n, c), (0, 1)), active)
+                hvar_lanes = lanes.read_where(hvar.line((n, c), (0, 1)), active)
+                mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = 1 / real(R)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                total = (hgx_lanes * v2) + (lanes.fill(v0) * hmean_lanes) + (lanes.fill(v1) * hvar_lanes * (x_lanes - mean_lanes)) + (gy_lanes * hgw_lanes / sqrt(v3)) - (hgmean_lanes * v2) - (lanes.fill(rational(1, 2)) * gy_lanes * hgvar_lanes * w_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real3, gvar: Real2, gy: Real3, hgmean: Real2,
+        hgvar: Real2, hgw: Real1, hgx: Real3, hmean: Real2, hvar: Real2, mean: Real2, var: Real2, w: Real1,
+        x: Real3, N: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += hgw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*hgvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*hvar[n,c]/R - 2*gvar[n,c]*hgmean[n,c]/R + 2*gvar[n,c]*hgx[n,c,r]/R + hmean[n,c]/R
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_c
+    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real3, gvar: Real2, gy: Real3,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3,
+        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*tvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*tgvar[n,c]/R - 2*gvar[n,c]*tmean[n,c]/R + 2*gvar[n,c]*tx[n,c,r]/R + tgmean[n,c]/R
 
     gather, tasks share n c
@@ -2458,6 +3149,123 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, 
             v6 = w[c]
             total = v0 * tgmean[n, c] + v1 * (-mean[n, c] + x[n, c, r]) * tgvar[n, c] - v2 * tmean[n, c] + v2 * tx[n, c, r] + v3 * v5 * tw[c] + v5 * v6 * tgy[n, c, r] - (rational(1, 2)) * v3 * v6 * tvar[n, c] / power(v4, rational(3, 2))
             tgx[n, c, r] = total
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r(tgx: Real3, gvar: Real2, gy: Real3,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3,
+        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        common = lanes.fill(tgmean[n, c]) / lanes.fill(real(R))
+        common_ = lanes.fill(tw[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_2 = lanes.fill(w[c]) / sqrt(lanes.fill(eps) + lanes.fill(var[n, c]))
+        common_3 = lanes.fill(real(2)) * lanes.fill(gvar[n, c]) * lanes.fill(tmean[n, c]) / lanes.fill(real(R))
+        common_4 = lanes.fill(real(2)) * lanes.fill(tgvar[n, c]) / lanes.fill(real(R))
+        mean_common = lanes.fill(mean[n, c])
+        common_5 = lanes.fill(real(2)) * lanes.fill(gvar[n, c]) / lanes.fill(real(R))
+        common_6 = lanes.fill(rational(1, 2)) * lanes.fill(w[c]) * lanes.fill(tvar[n, c]) / power(lanes.fill(eps) + lanes.fill(var[n, c]), lanes.fill(rational(3, 2)))
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = common + (common_ * gy_lanes) + (common_2 * tgy_lanes) + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = common + (common_ * gy_lanes) + (common_2 * tgy_lanes) + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes)
+                lanes.write_where(tgx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c(tgx: Real3, gvar: Real2, gy: Real3,
+        mean: Real2, tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3,
+        var: Real2, w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((n, c), (0, 1)))
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                mean_lanes = lanes.read(mean.line((n, c), (0, 1)))
+                tgmean_lanes = lanes.read(tgmean.line((n, c), (0, 1)))
+                tgvar_lanes = lanes.read(tgvar.line((n, c), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 1, 0)))
+                tmean_lanes = lanes.read(tmean.line((n, c), (0, 1)))
+                tvar_lanes = lanes.read(tvar.line((n, c), (0, 1)))
+                tw_lanes = lanes.read(tw.line((c,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                var_lanes = lanes.read(var.line((n, c), (0, 1)))
+                w_lanes = lanes.read(w.line((c,), (1,)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                v0 = 1 / real(R)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                v4 = lanes.fill(one()) / sqrt(v3)
+                total = (gy_lanes * tw_lanes * v4) + (lanes.fill(v0) * tgmean_lanes) + (lanes.fill(v1) * tgvar_lanes * (x_lanes - mean_lanes)) + (tgy_lanes * v4 * w_lanes) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * gy_lanes * tvar_lanes * w_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((n, c), (0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                mean_lanes = lanes.read_where(mean.line((n, c), (0, 1)), active)
+                tgmean_lanes = lanes.read_where(tgmean.line((n, c), (0, 1)), active)
+                tgvar_lanes = lanes.read_where(tgvar.line((n, c), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 1, 0)), active)
+                tmean_lanes = lanes.read_where(tmean.line((n, c), (0, 1)), active)
+                tvar_lanes = lanes.read_where(tvar.line((n, c), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((c,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                var_lanes = lanes.read_where(var.line((n, c), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                v0 = 1 / real(R)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                v4 = lanes.fill(one()) / sqrt(v3)
+                total = (gy_lanes * tw_lanes * v4) + (lanes.fill(v0) * tgmean_lanes) + (lanes.fill(v1) * tgvar_lanes * (x_lanes - mean_lanes)) + (tgy_lanes * v4 * w_lanes) + (tx_lanes * v2) - (tmean_lanes * v2) - (lanes.fill(rational(1, 2)) * gy_lanes * tvar_lanes * w_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real3, gvar: Real2, gy: Real3, mean: Real2,
+        tgmean: Real2, tgvar: Real2, tgy: Real3, tmean: Real2, tvar: Real2, tw: Real1, tx: Real3, var: Real2,
+        w: Real1, x: Real3, N: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """tgx[n,c,r] += tw[c]*gy[n,c,r]/sqrt(eps + var[n,c]) + w[c]*tgy[n,c,r]/sqrt(eps + var[n,c]) - w[c]*tvar[n,c]*gy[n,c,r]/(2*(eps + var[n,c])**(3/2)) + 2*(-mean[n,c] + x[n,c,r])*tgvar[n,c]/R - 2*gvar[n,c]*tmean[n,c]/R + 2*gvar[n,c]*tx[n,c,r]/R + tgmean[n,c]/R
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_c
+    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -3113,21 +3921,21 @@ DEFINITION = Definition(
         'gmean_from_gnew_mean: lanes over c, or lanes over n; else gather, tasks share n',
         'gb_from_gy: that of kernels.generated.batch_norm',
         'gmean_from_gy_var_w: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
-        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
+        'gvar_from_gy_mean_var_w_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gw_from_gy_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'gmean_from_gvar_mean_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'tvar_from_mean_tx_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'hmean_from_gvar_hgx: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
-        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end; else gather, tasks share n c',
+        'hvar_from_gy_hgx_var_w: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
         'hw_from_gy_hgx_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hmean_from_gvar_hgmean: lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
-        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end; else gather, tasks share n c',
-        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end; else gather, tasks share n c',
-        'hw_from_gy_hgvar_mean_var_x: gather, tasks share c',
+        'hmean_from_gy_hgvar_var_w: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hvar_from_gy_hgvar_mean_var_w_x: lanes over r, combined at the end, or lanes over c, vectors side by side, or lanes over c; else gather, tasks share n c',
+        'hw_from_gy_hgvar_mean_var_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'hw_from_gy_hgmean_var: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n c',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n c',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
     ),
 )

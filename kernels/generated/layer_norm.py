@@ -99,17 +99,17 @@ def mean_from_x_over_n(mean: Real1, x: Real2, N: int, I: int, tile: Tile, task: 
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     x_lanes = lanes.read(x.line((n, i), (1, 0)))
-                    total[0, u] = total[0, u] + x_lanes
+                    totals[0, u] = totals[0, u] + x_lanes
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
                 lanes.write_where(mean.line((n,), (1,)), result, active)
         else:
@@ -206,19 +206,19 @@ def var_from_mean_x_over_n(var: Real1, mean: Real1, x: Real2, N: int, I: int, ti
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     mean_lanes = lanes.read(mean.line((n,), (1,)))
                     x_lanes = lanes.read(x.line((n, i), (1, 0)))
                     u_ = x_lanes - mean_lanes
-                    total[0, u] = fma(u_, u_, total[0, u])
+                    totals[0, u] = fma(u_, u_, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
                 lanes.write_where(var.line((n,), (1,)), result, active)
         else:
@@ -357,17 +357,17 @@ def gb_from_gy_over_i(gb: Real1, gy: Real2, N: int, I: int, tile: Tile, task: in
     for start in range(first * block, min(I, last * block), block):
         if start + block <= I:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     i = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
-                    total[0, u] = total[0, u] + gy_lanes
+                    totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 i = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gb.line((i,), (1,)), result, active)
         else:
             for i in range(start, I, lanes.width):
@@ -503,17 +503,17 @@ def gmean_from_gy_var_w_over_n(gmean: Real1, gy: Real2, var: Real1, w: Real1, N:
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[i]), gy_lanes, total[0, u])
+                    totals[0, u] = fma(lanes.fill(w[i]), gy_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), -(result / sqrt(var_lanes + lanes.fill(eps))), result)
                 if add != 0:
@@ -614,16 +614,64 @@ def gvar_from_gy_mean_var_w_x_over_i(gvar: Real1, gy: Real2, mean: Real1, var: R
                 gvar[plane] = result
 
 
-@choice(gvar_from_gy_mean_var_w_x_over_i, gvar_from_gy_mean_var_w_x_plain)
+@task
+def gvar_from_gy_mean_var_w_x_over_n(gvar: Real1, gy: Real2, mean: Real1, var: Real1, w: Real1, x: Real2, N: int,
+        I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    mean_lanes = lanes.read(mean.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(w[i]) * gy_lanes, x_lanes - mean_lanes, totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                if add != 0:
+                    result = result + lanes.read_where(gvar.line((n,), (1,)), active)
+                lanes.write_where(gvar.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]) * gy_lanes, x_lanes - mean_lanes, total)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                if add != 0:
+                    total = total + lanes.read_where(gvar.line((n,), (1,)), active)
+                lanes.write_where(gvar.line((n,), (1,)), total, active)
+
+
+@choice(gvar_from_gy_mean_var_w_x_over_i, gvar_from_gy_mean_var_w_x_over_n, gvar_from_gy_mean_var_w_x_plain)
 def gvar_from_gy_mean_var_w_x(gvar: Real1, gy: Real2, mean: Real1, var: Real1, w: Real1, x: Real2, N: int, I: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """gvar[n] += sum[i] -(-mean[n] + x[n,i])*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2))
 
     lanes over i, combined at the end
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I:
         return gvar_from_gy_mean_var_w_x_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return gvar_from_gy_mean_var_w_x_over_n
     return gvar_from_gy_mean_var_w_x_plain
 
 
@@ -652,19 +700,19 @@ def gw_from_gy_mean_var_x_over_i(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
     for start in range(first * block, min(I, last * block), block):
         if start + block <= I:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
                 for u in range(tile.lines):
                     i = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                     x_lanes = lanes.read(x.line((n, i), (0, 1)))
-                    total[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), total[0, u])
+                    totals[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), totals[0, u])
             for u in range(tile.lines):
                 i = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gw.line((i,), (1,)), result, active)
         else:
             for i in range(start, I, lanes.width):
@@ -808,18 +856,18 @@ def gmean_from_gvar_mean_x_over_n(gmean: Real1, gvar: Real1, mean: Real1, x: Rea
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     mean_lanes = lanes.read(mean.line((n,), (1,)))
                     x_lanes = lanes.read(x.line((n, i), (1, 0)))
-                    total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
+                    totals[0, u] = totals[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), gvar_lanes * result / lanes.fill(real(I)), result)
                 if add != 0:
@@ -1024,19 +1072,19 @@ def tvar_from_mean_tx_x_over_n(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N:
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     mean_lanes = lanes.read(mean.line((n,), (1,)))
                     tx_lanes = lanes.read(tx.line((n, i), (1, 0)))
                     x_lanes = lanes.read(x.line((n, i), (1, 0)))
-                    total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
+                    totals[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(I)), result)
                 if add != 0:
                     result = result + lanes.read_where(tvar.line((n,), (1,)), active)
@@ -1074,7 +1122,7 @@ def tvar_from_mean_tx_x(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N: int, I
 
 
 @task
-def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
         tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, task: int,
         tasks: int) -> None:
     """ty[n,i] += tb[i] + (-mean[n] + x[n,i])*tw[i]/sqrt(eps + var[n]) - tmean[n]*w[i]/sqrt(eps + var[n]) + w[i]*tx[n,i]/sqrt(eps + var[n]) - (-mean[n] + x[n,i])*tvar[n]*w[i]/(2*(eps + var[n])**(3/2))
@@ -1091,6 +1139,104 @@ def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real2, mean: Real1, tb: Real1, 
             v4 = -mean[n] + x[n, i]
             total = v1 * v4 * tw[i] - v3 * tmean[n] + v3 * tx[n, i] + tb[i] - (rational(1, 2)) * v2 * v4 * tvar[n] / power(v0, rational(3, 2))
             ty[n, i] = total
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        mean_common = lanes.fill(mean[n])
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_2 = lanes.fill(tmean[n]) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n]) / power(lanes.fill(eps) + lanes.fill(var[n]), lanes.fill(rational(3, 2)))
+        mean_common_ = lanes.fill(mean[n])
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                tb_lanes = lanes.read(tb.line((i,), (1,)))
+                tw_lanes = lanes.read(tw.line((i,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
+                w_lanes = lanes.read(w.line((i,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                v0 = -x_lanes
+                total = (common * tw_lanes * ((-mean_common) - v0)) + (common_ * tx_lanes * w_lanes) + tb_lanes - (common_2 * w_lanes) - (common_3 * w_lanes * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, i), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tb_lanes = lanes.read_where(tb.line((i,), (1,)), active)
+                tw_lanes = lanes.read_where(tw.line((i,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                v0 = -x_lanes
+                total = (common * tw_lanes * ((-mean_common) - v0)) + (common_ * tx_lanes * w_lanes) + tb_lanes - (common_2 * w_lanes) - (common_3 * w_lanes * ((-mean_common_) - v0))
+                lanes.write_where(ty.line((n, i), (0, 1)), total, active)
+
+
+@task
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_n(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        tw_common = lanes.fill(tw[i])
+        w_common = lanes.fill(w[i])
+        w_common_ = lanes.fill(w[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
+        tb_common = lanes.fill(tb[i])
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                mean_lanes = lanes.read(mean.line((n,), (1,)))
+                tmean_lanes = lanes.read(tmean.line((n,), (1,)))
+                tvar_lanes = lanes.read(tvar.line((n,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (1, 0)))
+                var_lanes = lanes.read(var.line((n,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = x_lanes - mean_lanes
+                total = (tw_common * v1 * v2) + (w_common * tx_lanes * v1) + tb_common - (w_common_ * tmean_lanes * v1) - (common * tvar_lanes * v2 / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, i), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                tmean_lanes = lanes.read_where(tmean.line((n,), (1,)), active)
+                tvar_lanes = lanes.read_where(tvar.line((n,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (1, 0)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                v0 = var_lanes + lanes.fill(eps)
+                v1 = lanes.fill(one()) / sqrt(v0)
+                v2 = x_lanes - mean_lanes
+                total = (tw_common * v1 * v2) + (w_common * tx_lanes * v1) + tb_common - (w_common_ * tmean_lanes * v1) - (common * tvar_lanes * v2 / power(v0, lanes.fill(rational(3, 2))))
+                lanes.write_where(ty.line((n, i), (1, 0)), total, active)
+
+
+@choice(ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i, ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_n,
+    ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain)
+def ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x(ty: Real2, mean: Real1, tb: Real1, tmean: Real1, tvar: Real1,
+        tw: Real1, tx: Real2, var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
+    """ty[n,i] += tb[i] + (-mean[n] + x[n,i])*tw[i]/sqrt(eps + var[n]) - tmean[n]*w[i]/sqrt(eps + var[n]) + w[i]*tx[n,i]/sqrt(eps + var[n]) - (-mean[n] + x[n,i])*tvar[n]*w[i]/(2*(eps + var[n])**(3/2))
+
+    lanes over i
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_over_n
+    return ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x_plain
 
 
 @task
@@ -1163,17 +1309,17 @@ def hmean_from_gvar_hgx_over_n(hmean: Real1, gvar: Real1, hgx: Real2, N: int, I:
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     hgx_lanes = lanes.read(hgx.line((n, i), (1, 0)))
-                    total[0, u] = total[0, u] + hgx_lanes
+                    totals[0, u] = totals[0, u] + hgx_lanes
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), -(lanes.fill(real(2)) * gvar_lanes * result / lanes.fill(real(I))), result)
                 if add != 0:
@@ -1273,16 +1419,62 @@ def hvar_from_gy_hgx_var_w_over_i(hvar: Real1, gy: Real2, hgx: Real2, var: Real1
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgx_var_w_over_i, hvar_from_gy_hgx_var_w_plain)
+@task
+def hvar_from_gy_hgx_var_w_over_n(hvar: Real1, gy: Real2, hgx: Real2, var: Real1, w: Real1, N: int, I: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    hgx_lanes = lanes.read(hgx.line((n, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(w[i]) * gy_lanes, hgx_lanes, totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), -(lanes.fill(rational(1, 2)) * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hvar.line((n,), (1,)), active)
+                lanes.write_where(hvar.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]) * gy_lanes, hgx_lanes, total)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), -(lanes.fill(rational(1, 2)) * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hvar.line((n,), (1,)), active)
+                lanes.write_where(hvar.line((n,), (1,)), total, active)
+
+
+@choice(hvar_from_gy_hgx_var_w_over_i, hvar_from_gy_hgx_var_w_over_n, hvar_from_gy_hgx_var_w_plain)
 def hvar_from_gy_hgx_var_w(hvar: Real1, gy: Real2, hgx: Real2, var: Real1, w: Real1, N: int, I: int, eps: float,
         add: int, tile: Tile) -> Task[...]:
     """hvar[n] += sum[i] -w[i]*gy[n,i]*hgx[n,i]/(2*(eps + var[n])**(3/2))
 
     lanes over i, combined at the end
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I:
         return hvar_from_gy_hgx_var_w_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return hvar_from_gy_hgx_var_w_over_n
     return hvar_from_gy_hgx_var_w_plain
 
 
@@ -1313,19 +1505,19 @@ def hw_from_gy_hgx_var_over_i(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
     for start in range(first * block, min(I, last * block), block):
         if start + block <= I:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
                 for u in range(tile.lines):
                     i = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                     hgx_lanes = lanes.read(hgx.line((n, i), (0, 1)))
-                    total[0, u] = fma(common * gy_lanes, hgx_lanes, total[0, u])
+                    totals[0, u] = fma(common * gy_lanes, hgx_lanes, totals[0, u])
             for u in range(tile.lines):
                 i = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(hw.line((i,), (1,)), active)
                 lanes.write_where(hw.line((i,), (1,)), result, active)
@@ -1432,16 +1624,16 @@ def hmean_from_gvar_hgmean_over_n(hmean: Real1, gvar: Real1, hgmean: Real1, N: i
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for i in range(I):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
-                    total[0, u] = total[0, u] + lanes.fill(one())
+                    totals[0, u] = totals[0, u] + lanes.fill(one())
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
                 hgmean_lanes = lanes.read_where(hgmean.line((n,), (1,)), active)
                 result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * gvar_lanes * hgmean_lanes * result / lanes.fill(real(I)), result)
@@ -1538,16 +1730,62 @@ def hmean_from_gy_hgvar_var_w_over_i(hmean: Real1, gy: Real2, hgvar: Real1, var:
                 hmean[plane] = result
 
 
-@choice(hmean_from_gy_hgvar_var_w_over_i, hmean_from_gy_hgvar_var_w_plain)
+@task
+def hmean_from_gy_hgvar_var_w_over_n(hmean: Real1, gy: Real2, hgvar: Real1, var: Real1, w: Real1, N: int, I: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(w[i]), gy_lanes, totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]), gy_lanes, total)
+                hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(rational(1, 2)) * hgvar_lanes * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hmean.line((n,), (1,)), active)
+                lanes.write_where(hmean.line((n,), (1,)), total, active)
+
+
+@choice(hmean_from_gy_hgvar_var_w_over_i, hmean_from_gy_hgvar_var_w_over_n, hmean_from_gy_hgvar_var_w_plain)
 def hmean_from_gy_hgvar_var_w(hmean: Real1, gy: Real2, hgvar: Real1, var: Real1, w: Real1, N: int, I: int,
         eps: float, add: int, tile: Tile) -> Task[...]:
     """hmean[n] += sum[i] hgvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2))
 
     lanes over i, combined at the end
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I:
         return hmean_from_gy_hgvar_var_w_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return hmean_from_gy_hgvar_var_w_over_n
     return hmean_from_gy_hgvar_var_w_plain
 
 
@@ -1615,21 +1853,72 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_i(hvar: Real1, gy: Real2, hgvar: Real1,
                 hvar[plane] = result
 
 
-@choice(hvar_from_gy_hgvar_mean_var_w_x_over_i, hvar_from_gy_hgvar_mean_var_w_x_plain)
+@task
+def hvar_from_gy_hgvar_mean_var_w_x_over_n(hvar: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real2, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    mean_lanes = lanes.read(mean.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(w[i]) * gy_lanes, x_lanes - mean_lanes, totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * result / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hvar.line((n,), (1,)), active)
+                lanes.write_where(hvar.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]) * gy_lanes, x_lanes - mean_lanes, total)
+                hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(rational(3, 4)) * hgvar_lanes * total / power(var_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hvar.line((n,), (1,)), active)
+                lanes.write_where(hvar.line((n,), (1,)), total, active)
+
+
+@choice(hvar_from_gy_hgvar_mean_var_w_x_over_i, hvar_from_gy_hgvar_mean_var_w_x_over_n,
+    hvar_from_gy_hgvar_mean_var_w_x_plain)
 def hvar_from_gy_hgvar_mean_var_w_x(hvar: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, w: Real1,
         x: Real2, N: int, I: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hvar[n] += sum[i] 3*(-mean[n] + x[n,i])*hgvar[n]*w[i]*gy[n,i]/(4*(eps + var[n])**(5/2))
 
     lanes over i, combined at the end
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I:
         return hvar_from_gy_hgvar_mean_var_w_x_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return hvar_from_gy_hgvar_mean_var_w_x_over_n
     return hvar_from_gy_hgvar_mean_var_w_x_plain
 
 
 @task
-def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
+def hw_from_gy_hgvar_mean_var_x_plain(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
         I: int, eps: float, add: int, task: int, tasks: int) -> None:
     """hw[i] += sum[n] -(-mean[n] + x[n,i])*hgvar[n]*gy[n,i]/(2*(eps + var[n])**(3/2))
 
@@ -1644,6 +1933,113 @@ def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1,
         if add != 0:
             total += hw[i]
         hw[i] = total
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_i(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2,
+        N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                common = lanes.fill(hgvar[n]) / power(lanes.fill(eps) + lanes.fill(var[n]), lanes.fill(rational(3, 2)))
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                    totals[0, u] = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), totals[0, u])
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = totals[0, u]
+                result = -(lanes.fill(rational(1, 2)) * result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    common = lanes.fill(hgvar[n]) / power(lanes.fill(eps) + lanes.fill(var[n]), lanes.fill(rational(3, 2)))
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                    total = fma(common * gy_lanes, x_lanes - lanes.fill(mean[n]), total)
+                total = -(lanes.fill(rational(1, 2)) * total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), total, active)
+
+
+@task
+def hw_from_gy_hgvar_mean_var_x_over_n(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2,
+        N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(I, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        i = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    for u in range(tile.lines // 2):
+                        plane = min(i + u, I - 1)
+                        gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
+                        hgvar_lanes = lanes.read(hgvar.line((n,), (1,)))
+                        mean_lanes = lanes.read(mean.line((n,), (1,)))
+                        var_lanes = lanes.read(var.line((n,), (1,)))
+                        x_lanes = lanes.read(x.line((n, plane), (1, 0)))
+                        total[0, u] = total[0, u] + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
+                else:
+                    active = lanes.first(N - n)
+                    for u in range(tile.lines // 2):
+                        plane = min(i + u, I - 1)
+                        gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
+                        hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                        mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                        var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(i + u, I - 1)
+            if i + u < I:
+                result = lanes.sum(wide[0, u])
+                result = -(rational(1, 2)) * result
+                if add != 0:
+                    result += hw[plane]
+                hw[plane] = result
+
+
+@choice(hw_from_gy_hgvar_mean_var_x_over_i, hw_from_gy_hgvar_mean_var_x_over_n, hw_from_gy_hgvar_mean_var_x_plain)
+def hw_from_gy_hgvar_mean_var_x(hw: Real1, gy: Real2, hgvar: Real1, mean: Real1, var: Real1, x: Real2, N: int,
+        I: int, eps: float, add: int, tile: Tile) -> Task[...]:
+    """hw[i] += sum[n] -(-mean[n] + x[n,i])*hgvar[n]*gy[n,i]/(2*(eps + var[n])**(3/2))
+
+    lanes over i
+    or lanes over n, combined at the end
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return hw_from_gy_hgvar_mean_var_x_over_i
+    if tile.lanes.width <= N:
+        return hw_from_gy_hgvar_mean_var_x_over_n
+    return hw_from_gy_hgvar_mean_var_x_plain
 
 
 @task
@@ -1674,18 +2070,18 @@ def hw_from_gy_hgmean_var_over_i(hw: Real1, gy: Real2, hgmean: Real1, var: Real1
     for start in range(first * block, min(I, last * block), block):
         if start + block <= I:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 common = lanes.fill(hgmean[n]) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
                 for u in range(tile.lines):
                     i = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
-                    total[0, u] = fma(common, gy_lanes, total[0, u])
+                    totals[0, u] = fma(common, gy_lanes, totals[0, u])
             for u in range(tile.lines):
                 i = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = -result
                 if add != 0:
                     result = result + lanes.read_where(hw.line((i,), (1,)), active)
@@ -1766,9 +2162,9 @@ def hw_from_gy_hgmean_var(hw: Real1, gy: Real2, hgmean: Real1, var: Real1, N: in
 
 
 @task
-def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real2, gvar: Real1, gy: Real2, hgmean: Real1,
-        hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
-        x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain(hx: Real2, gvar: Real1, gy: Real2,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
     """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + var[n]) - hgvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*hvar[n]/I - 2*gvar[n]*hgmean[n]/I + 2*gvar[n]*hgx[n,i]/I + hmean[n]/I
 
     gather, tasks share n
@@ -1786,9 +2182,115 @@ def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real2, gvar
 
 
 @task
-def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real2, gvar: Real1, gy: Real2, mean: Real1,
-        tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2, var: Real1,
-        w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i(hx: Real2, gvar: Real1, gy: Real2,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        common = lanes.fill(hmean[n]) / lanes.fill(real(I))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gvar[n]) * lanes.fill(hgmean[n]) / lanes.fill(real(I))
+        common_3 = lanes.fill(real(2)) * lanes.fill(hvar[n]) / lanes.fill(real(I))
+        mean_common = lanes.fill(mean[n])
+        common_4 = lanes.fill(real(2)) * lanes.fill(gvar[n]) / lanes.fill(real(I))
+        common_5 = lanes.fill(rational(1, 2)) * lanes.fill(hgvar[n]) / power(lanes.fill(eps) + lanes.fill(var[n]), lanes.fill(rational(3, 2)))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                hgw_lanes = lanes.read(hgw.line((i,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, i), (0, 1)))
+                w_lanes = lanes.read(w.line((i,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                total = common + (common_ * gy_lanes * hgw_lanes) + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes * w_lanes)
+                lanes.write_where(hx.line((n, i), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                hgw_lanes = lanes.read_where(hgw.line((i,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, i), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                total = common + (common_ * gy_lanes * hgw_lanes) + (common_3 * (x_lanes - mean_common)) + (common_4 * hgx_lanes) - common_2 - (common_5 * gy_lanes * w_lanes)
+                lanes.write_where(hx.line((n, i), (0, 1)), total, active)
+
+
+@task
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_n(hx: Real2, gvar: Real1, gy: Real2,
+        hgmean: Real1, hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1,
+        w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        hgw_common = lanes.fill(hgw[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((n,), (1,)))
+                gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                hgmean_lanes = lanes.read(hgmean.line((n,), (1,)))
+                hgvar_lanes = lanes.read(hgvar.line((n,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, i), (1, 0)))
+                hmean_lanes = lanes.read(hmean.line((n,), (1,)))
+                hvar_lanes = lanes.read(hvar.line((n,), (1,)))
+                mean_lanes = lanes.read(mean.line((n,), (1,)))
+                var_lanes = lanes.read(var.line((n,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                v0 = 1 / real(I)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                total = (hgx_lanes * v2) + (lanes.fill(v0) * hmean_lanes) + (lanes.fill(v1) * hvar_lanes * (x_lanes - mean_lanes)) + (hgw_common * gy_lanes / sqrt(v3)) - (hgmean_lanes * v2) - (common * gy_lanes * hgvar_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, i), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                hgmean_lanes = lanes.read_where(hgmean.line((n,), (1,)), active)
+                hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, i), (1, 0)), active)
+                hmean_lanes = lanes.read_where(hmean.line((n,), (1,)), active)
+                hvar_lanes = lanes.read_where(hvar.line((n,), (1,)), active)
+                mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                v0 = 1 / real(I)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                total = (hgx_lanes * v2) + (lanes.fill(v0) * hmean_lanes) + (lanes.fill(v1) * hvar_lanes * (x_lanes - mean_lanes)) + (hgw_common * gy_lanes / sqrt(v3)) - (hgmean_lanes * v2) - (common * gy_lanes * hgvar_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(hx.line((n, i), (1, 0)), total, active)
+
+
+@choice(hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_n,
+    hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain)
+def hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x(hx: Real2, gvar: Real1, gy: Real2, hgmean: Real1,
+        hgvar: Real1, hgw: Real1, hgx: Real2, hmean: Real1, hvar: Real1, mean: Real1, var: Real1, w: Real1,
+        x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
+    """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + var[n]) - hgvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*hvar[n]/I - 2*gvar[n]*hgmean[n]/I + 2*gvar[n]*hgx[n,i]/I + hmean[n]/I
+
+    lanes over i
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_over_n
+    return hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x_plain
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain(tgx: Real2, gvar: Real1, gy: Real2,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2,
+        var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, task: int, tasks: int) -> None:
     """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + var[n]) + w[i]*tgy[n,i]/sqrt(eps + var[n]) - tvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*tgvar[n]/I - 2*gvar[n]*tmean[n]/I + 2*gvar[n]*tx[n,i]/I + tgmean[n]/I
 
     gather, tasks share n
@@ -1805,6 +2307,120 @@ def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real2, 
             v6 = w[i]
             total = v0 * tgmean[n] + v1 * (-mean[n] + x[n, i]) * tgvar[n] - v2 * tmean[n] + v2 * tx[n, i] + v3 * v5 * tw[i] + v5 * v6 * tgy[n, i] - (rational(1, 2)) * v3 * v6 * tvar[n] / power(v4, rational(3, 2))
             tgx[n, i] = total
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i(tgx: Real2, gvar: Real1, gy: Real2,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2,
+        var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        common = lanes.fill(tgmean[n]) / lanes.fill(real(I))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_2 = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n]))
+        common_3 = lanes.fill(real(2)) * lanes.fill(gvar[n]) * lanes.fill(tmean[n]) / lanes.fill(real(I))
+        common_4 = lanes.fill(real(2)) * lanes.fill(tgvar[n]) / lanes.fill(real(I))
+        mean_common = lanes.fill(mean[n])
+        common_5 = lanes.fill(real(2)) * lanes.fill(gvar[n]) / lanes.fill(real(I))
+        common_6 = lanes.fill(rational(1, 2)) * lanes.fill(tvar[n]) / power(lanes.fill(eps) + lanes.fill(var[n]), lanes.fill(rational(3, 2)))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, i), (0, 1)))
+                tw_lanes = lanes.read(tw.line((i,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
+                w_lanes = lanes.read(w.line((i,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                total = common + (common_ * gy_lanes * tw_lanes) + (common_2 * tgy_lanes * w_lanes) + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, i), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, i), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((i,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                total = common + (common_ * gy_lanes * tw_lanes) + (common_2 * tgy_lanes * w_lanes) + (common_4 * (x_lanes - mean_common)) + (common_5 * tx_lanes) - common_3 - (common_6 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, i), (0, 1)), total, active)
+
+
+@task
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_n(tgx: Real2, gvar: Real1, gy: Real2,
+        mean: Real1, tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2,
+        var: Real1, w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        tw_common = lanes.fill(tw[i])
+        w_common = lanes.fill(w[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                gvar_lanes = lanes.read(gvar.line((n,), (1,)))
+                gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                mean_lanes = lanes.read(mean.line((n,), (1,)))
+                tgmean_lanes = lanes.read(tgmean.line((n,), (1,)))
+                tgvar_lanes = lanes.read(tgvar.line((n,), (1,)))
+                tgy_lanes = lanes.read(tgy.line((n, i), (1, 0)))
+                tmean_lanes = lanes.read(tmean.line((n,), (1,)))
+                tvar_lanes = lanes.read(tvar.line((n,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (1, 0)))
+                var_lanes = lanes.read(var.line((n,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                v0 = 1 / real(I)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                v4 = lanes.fill(one()) / sqrt(v3)
+                total = (tw_common * gy_lanes * v4) + (w_common * tgy_lanes * v4) + (lanes.fill(v0) * tgmean_lanes) + (lanes.fill(v1) * tgvar_lanes * (x_lanes - mean_lanes)) + (tx_lanes * v2) - (tmean_lanes * v2) - (common * gy_lanes * tvar_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, i), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gvar_lanes = lanes.read_where(gvar.line((n,), (1,)), active)
+                gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
+                tgmean_lanes = lanes.read_where(tgmean.line((n,), (1,)), active)
+                tgvar_lanes = lanes.read_where(tgvar.line((n,), (1,)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, i), (1, 0)), active)
+                tmean_lanes = lanes.read_where(tmean.line((n,), (1,)), active)
+                tvar_lanes = lanes.read_where(tvar.line((n,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (1, 0)), active)
+                var_lanes = lanes.read_where(var.line((n,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                v0 = 1 / real(I)
+                v1 = 2 * v0
+                v2 = lanes.fill(v1) * gvar_lanes
+                v3 = var_lanes + lanes.fill(eps)
+                v4 = lanes.fill(one()) / sqrt(v3)
+                total = (tw_common * gy_lanes * v4) + (w_common * tgy_lanes * v4) + (lanes.fill(v0) * tgmean_lanes) + (lanes.fill(v1) * tgvar_lanes * (x_lanes - mean_lanes)) + (tx_lanes * v2) - (tmean_lanes * v2) - (common * gy_lanes * tvar_lanes / power(v3, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, i), (1, 0)), total, active)
+
+
+@choice(tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_n,
+    tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain)
+def tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x(tgx: Real2, gvar: Real1, gy: Real2, mean: Real1,
+        tgmean: Real1, tgvar: Real1, tgy: Real2, tmean: Real1, tvar: Real1, tw: Real1, tx: Real2, var: Real1,
+        w: Real1, x: Real2, N: int, I: int, eps: float, tile: Tile) -> Task[...]:
+    """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + var[n]) + w[i]*tgy[n,i]/sqrt(eps + var[n]) - tvar[n]*w[i]*gy[n,i]/(2*(eps + var[n])**(3/2)) + 2*(-mean[n] + x[n,i])*tgvar[n]/I - 2*gvar[n]*tmean[n]/I + 2*gvar[n]*tx[n,i]/I + tgmean[n]/I
+
+    lanes over i
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_over_n
+    return tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x_plain
 
 
 def sizes(N: int, I: int) -> dict[str, int]:
@@ -2278,21 +2894,21 @@ DEFINITION = Definition(
         'y_from_b_mean_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
         'gb_from_gy: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'gmean_from_gy_var_w: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
-        'gvar_from_gy_mean_var_w_x: lanes over i, combined at the end; else gather, tasks share n',
+        'gvar_from_gy_mean_var_w_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'gw_from_gy_mean_var_x: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'gmean_from_gvar_mean_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'gx_from_gmean_gvar_gy_mean_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
         'tvar_from_mean_tx_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
-        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: gather, tasks share n',
+        'ty_from_mean_tb_tmean_tvar_tw_tx_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
         'hmean_from_gvar_hgx: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
-        'hvar_from_gy_hgx_var_w: lanes over i, combined at the end; else gather, tasks share n',
+        'hvar_from_gy_hgx_var_w: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'hw_from_gy_hgx_var: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'hmean_from_gvar_hgmean: lanes over n; else gather, tasks share n',
-        'hmean_from_gy_hgvar_var_w: lanes over i, combined at the end; else gather, tasks share n',
-        'hvar_from_gy_hgvar_mean_var_w_x: lanes over i, combined at the end; else gather, tasks share n',
-        'hw_from_gy_hgvar_mean_var_x: gather, tasks share i',
+        'hmean_from_gy_hgvar_var_w: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
+        'hvar_from_gy_hgvar_mean_var_w_x: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
+        'hw_from_gy_hgvar_mean_var_x: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'hw_from_gy_hgmean_var: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
-        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: gather, tasks share n',
-        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: gather, tasks share n',
+        'hx_from_gvar_gy_hgmean_hgvar_hgw_hgx_hmean_hvar_mean_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
+        'tgx_from_gvar_gy_mean_tgmean_tgvar_tgy_tmean_tvar_tw_tx_var_w_x: lanes over i, or lanes over n; else gather, tasks share n',
     ),
 )

@@ -330,17 +330,17 @@ def gb_from_gy_over_o(gb: Real1, gy: Real2, N: int, O: int, tile: Tile, task: in
     for start in range(first * block, min(O, last * block), block):
         if start + block <= O:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     o = start + u * lanes.width
                     gy_lanes = lanes.read(gy.line((n, o), (0, 1)))
-                    total[0, u] = total[0, u] + gy_lanes
+                    totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 o = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gb.line((o,), (1,)), result, active)
         else:
             for o in range(start, O, lanes.width):

@@ -175,8 +175,8 @@ def y_sum_from_y_sum_term(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: in
 
 
 @task
-def y_from_x_y_sum(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float,
-        task: int, tasks: int) -> None:
+def y_from_x_y_sum_plain(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float,
+        k: float, task: int, tasks: int) -> None:
     """y[n,c,r] += x[n,c,r]/(alpha*y_sum[n,c,r] + k)**beta
 
     gather, tasks share n c
@@ -191,8 +191,75 @@ def y_from_x_y_sum(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alp
 
 
 @task
-def gy_sum_from_gy_x_y_sum(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float,
-        beta: float, k: float, add: int, task: int, tasks: int) -> None:
+def y_from_x_y_sum_over_r(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float,
+        k: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 0, 1)))
+                total = x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta))
+                lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 0, 1)), active)
+                total = x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta))
+                lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def y_from_x_y_sum_over_c(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float,
+        k: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 1, 0)))
+                total = x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta))
+                lanes.write_where(y.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 1, 0)), active)
+                total = x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta))
+                lanes.write_where(y.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(y_from_x_y_sum_over_r, y_from_x_y_sum_over_c, y_from_x_y_sum_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "R": (2, 2, 2)})
+def y_from_x_y_sum(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float,
+        tile: Tile) -> Task[...]:
+    """y[n,c,r] += x[n,c,r]/(alpha*y_sum[n,c,r] + k)**beta
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return y_from_x_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return y_from_x_y_sum_over_c
+    return y_from_x_y_sum_plain
+
+
+@task
+def gy_sum_from_gy_x_y_sum_plain(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int,
+        alpha: float, beta: float, k: float, add: int, task: int, tasks: int) -> None:
     """gy_sum[n,c,r] += -alpha*beta*(alpha*y_sum[n,c,r] + k)**(-beta - 1)*gy[n,c,r]*x[n,c,r]
 
     gather, tasks share n c
@@ -206,6 +273,85 @@ def gy_sum_from_gy_x_y_sum(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: 
             if add != 0:
                 total += gy_sum[n, c, r]
             gy_sum[n, c, r] = total
+
+
+@task
+def gy_sum_from_gy_x_y_sum_over_r(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int,
+        alpha: float, beta: float, k: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 0, 1)))
+                total = -(lanes.fill(alpha * beta) * gy_lanes * x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta - 1)))
+                if add != 0:
+                    total = total + lanes.read(gy_sum.line((n, c, r), (0, 0, 1)))
+                lanes.write_where(gy_sum.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 0, 1)), active)
+                total = -(lanes.fill(alpha * beta) * gy_lanes * x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta - 1)))
+                if add != 0:
+                    total = total + lanes.read_where(gy_sum.line((n, c, r), (0, 0, 1)), active)
+                lanes.write_where(gy_sum.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def gy_sum_from_gy_x_y_sum_over_c(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int,
+        alpha: float, beta: float, k: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 1, 0)))
+                total = -(lanes.fill(alpha * beta) * gy_lanes * x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta - 1)))
+                if add != 0:
+                    total = total + lanes.read(gy_sum.line((n, c, r), (0, 1, 0)))
+                lanes.write_where(gy_sum.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 1, 0)), active)
+                total = -(lanes.fill(alpha * beta) * gy_lanes * x_lanes * power((lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k), lanes.fill(-beta - 1)))
+                if add != 0:
+                    total = total + lanes.read_where(gy_sum.line((n, c, r), (0, 1, 0)), active)
+                lanes.write_where(gy_sum.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(gy_sum_from_gy_x_y_sum_over_r, gy_sum_from_gy_x_y_sum_over_c, gy_sum_from_gy_x_y_sum_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1), "R": (2, 2, 2, 2)})
+def gy_sum_from_gy_x_y_sum(gy_sum: Real3, gy: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float,
+        beta: float, k: float, add: int, tile: Tile) -> Task[...]:
+    """gy_sum[n,c,r] += -alpha*beta*(alpha*y_sum[n,c,r] + k)**(-beta - 1)*gy[n,c,r]*x[n,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gy_sum_from_gy_x_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gy_sum_from_gy_x_y_sum_over_c
+    return gy_sum_from_gy_x_y_sum_plain
 
 
 @task
@@ -366,8 +512,8 @@ def ty_sum_term_from_tx_x(ty_sum_term: Real3, tx: Real3, x: Real3, N: int, R: in
 
 
 @task
-def ty_from_tx_ty_sum_x_y_sum(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int,
-        alpha: float, beta: float, k: float, task: int, tasks: int) -> None:
+def ty_from_tx_ty_sum_x_y_sum_plain(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_sum: Real3, N: int, C: int,
+        R: int, alpha: float, beta: float, k: float, task: int, tasks: int) -> None:
     """ty[n,c,r] += -alpha*beta*(alpha*y_sum[n,c,r] + k)**(-beta - 1)*ty_sum[n,c,r]*x[n,c,r] + tx[n,c,r]/(alpha*y_sum[n,c,r] + k)**beta
 
     gather, tasks share n c
@@ -383,8 +529,87 @@ def ty_from_tx_ty_sum_x_y_sum(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_s
 
 
 @task
-def hy_sum_from_gy_hgx_hgy_sum_x_y_sum(hy_sum: Real3, gy: Real3, hgx: Real3, hgy_sum: Real3, x: Real3, y_sum: Real3,
-        N: int, C: int, R: int, alpha: float, beta: float, k: float, task: int, tasks: int) -> None:
+def ty_from_tx_ty_sum_x_y_sum_over_r(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_sum: Real3, N: int, C: int,
+        R: int, alpha: float, beta: float, k: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                ty_sum_lanes = lanes.read(ty_sum.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 0, 1)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                total = (power(v0, lanes.fill(-beta)) * tx_lanes) - (lanes.fill(alpha * beta) * power(v0, lanes.fill(-beta - 1)) * ty_sum_lanes * x_lanes)
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 0, 1)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                total = (power(v0, lanes.fill(-beta)) * tx_lanes) - (lanes.fill(alpha * beta) * power(v0, lanes.fill(-beta - 1)) * ty_sum_lanes * x_lanes)
+                lanes.write_where(ty.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def ty_from_tx_ty_sum_x_y_sum_over_c(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_sum: Real3, N: int, C: int,
+        R: int, alpha: float, beta: float, k: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                ty_sum_lanes = lanes.read(ty_sum.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 1, 0)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                total = (power(v0, lanes.fill(-beta)) * tx_lanes) - (lanes.fill(alpha * beta) * power(v0, lanes.fill(-beta - 1)) * ty_sum_lanes * x_lanes)
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 1, 0)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                total = (power(v0, lanes.fill(-beta)) * tx_lanes) - (lanes.fill(alpha * beta) * power(v0, lanes.fill(-beta - 1)) * ty_sum_lanes * x_lanes)
+                lanes.write_where(ty.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(ty_from_tx_ty_sum_x_y_sum_over_r, ty_from_tx_ty_sum_x_y_sum_over_c, ty_from_tx_ty_sum_x_y_sum_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2)})
+def ty_from_tx_ty_sum_x_y_sum(ty: Real3, tx: Real3, ty_sum: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int,
+        alpha: float, beta: float, k: float, tile: Tile) -> Task[...]:
+    """ty[n,c,r] += -alpha*beta*(alpha*y_sum[n,c,r] + k)**(-beta - 1)*ty_sum[n,c,r]*x[n,c,r] + tx[n,c,r]/(alpha*y_sum[n,c,r] + k)**beta
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return ty_from_tx_ty_sum_x_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return ty_from_tx_ty_sum_x_y_sum_over_c
+    return ty_from_tx_ty_sum_x_y_sum_plain
+
+
+@task
+def hy_sum_from_gy_hgx_hgy_sum_x_y_sum_plain(hy_sum: Real3, gy: Real3, hgx: Real3, hgy_sum: Real3, x: Real3,
+        y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, task: int, tasks: int) -> None:
     """hy_sum[n,c,r] += alpha*beta*(alpha*(beta + 1)*(alpha*y_sum[n,c,r] + k)**(-beta - 2)*hgy_sum[n,c,r]*x[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*hgx[n,c,r])*gy[n,c,r]
 
     gather, tasks share n c
@@ -401,8 +626,99 @@ def hy_sum_from_gy_hgx_hgy_sum_x_y_sum(hy_sum: Real3, gy: Real3, hgx: Real3, hgy
 
 
 @task
-def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum(tgy_sum: Real3, gy: Real3, tgy: Real3, tx: Real3, ty_sum: Real3, x: Real3,
-        y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, task: int, tasks: int) -> None:
+def hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_r(hy_sum: Real3, gy: Real3, hgx: Real3, hgy_sum: Real3, x: Real3,
+        y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
+                hgy_sum_lanes = lanes.read(hgy_sum.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 0, 1)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                total = lanes.fill(alpha * beta) * gy_lanes * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * hgy_sum_lanes * x_lanes) - (power(v0, lanes.fill(-v1)) * hgx_lanes))
+                lanes.write_where(hy_sum.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 0, 1)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                total = lanes.fill(alpha * beta) * gy_lanes * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * hgy_sum_lanes * x_lanes) - (power(v0, lanes.fill(-v1)) * hgx_lanes))
+                lanes.write_where(hy_sum.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_c(hy_sum: Real3, gy: Real3, hgx: Real3, hgy_sum: Real3, x: Real3,
+        y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                hgy_sum_lanes = lanes.read(hgy_sum.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 1, 0)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                total = lanes.fill(alpha * beta) * gy_lanes * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * hgy_sum_lanes * x_lanes) - (power(v0, lanes.fill(-v1)) * hgx_lanes))
+                lanes.write_where(hy_sum.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 1, 0)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                total = lanes.fill(alpha * beta) * gy_lanes * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * hgy_sum_lanes * x_lanes) - (power(v0, lanes.fill(-v1)) * hgx_lanes))
+                lanes.write_where(hy_sum.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_r, hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_c,
+    hy_sum_from_gy_hgx_hgy_sum_x_y_sum_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2, 2)})
+def hy_sum_from_gy_hgx_hgy_sum_x_y_sum(hy_sum: Real3, gy: Real3, hgx: Real3, hgy_sum: Real3, x: Real3, y_sum: Real3,
+        N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile) -> Task[...]:
+    """hy_sum[n,c,r] += alpha*beta*(alpha*(beta + 1)*(alpha*y_sum[n,c,r] + k)**(-beta - 2)*hgy_sum[n,c,r]*x[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*hgx[n,c,r])*gy[n,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hy_sum_from_gy_hgx_hgy_sum_x_y_sum_over_c
+    return hy_sum_from_gy_hgx_hgy_sum_x_y_sum_plain
+
+
+@task
+def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_plain(tgy_sum: Real3, gy: Real3, tgy: Real3, tx: Real3, ty_sum: Real3,
+        x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, task: int,
+        tasks: int) -> None:
     """tgy_sum[n,c,r] += alpha*beta*(alpha*(beta + 1)*(alpha*y_sum[n,c,r] + k)**(-beta - 2)*gy[n,c,r]*ty_sum[n,c,r]*x[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*gy[n,c,r]*tx[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*tgy[n,c,r]*x[n,c,r])
 
     gather, tasks share n c
@@ -419,6 +735,104 @@ def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum(tgy_sum: Real3, gy: Real3, tgy: Real3,
             v4 = x[n, c, r]
             total = alpha * beta * (power(v1, (-beta - 2)) * v0 * v2 * v4 * alpha * ty_sum[n, c, r] - v0 * v3 * tx[n, c, r] - v3 * v4 * tgy[n, c, r])
             tgy_sum[n, c, r] = total
+
+
+@task
+def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_r(tgy_sum: Real3, gy: Real3, tgy: Real3, tx: Real3, ty_sum: Real3,
+        x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 0, 1)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 0, 1)))
+                ty_sum_lanes = lanes.read(ty_sum.line((n, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 0, 1)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                v2 = power(v0, lanes.fill(-v1))
+                total = lanes.fill(alpha * beta) * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * gy_lanes * ty_sum_lanes * x_lanes) - (gy_lanes * tx_lanes * v2) - (tgy_lanes * v2 * x_lanes))
+                lanes.write_where(tgy_sum.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 0, 1)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((n, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 0, 1)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                v2 = power(v0, lanes.fill(-v1))
+                total = lanes.fill(alpha * beta) * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * gy_lanes * ty_sum_lanes * x_lanes) - (gy_lanes * tx_lanes * v2) - (tgy_lanes * v2 * x_lanes))
+                lanes.write_where(tgy_sum.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_c(tgy_sum: Real3, gy: Real3, tgy: Real3, tx: Real3, ty_sum: Real3,
+        x: Real3, y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, r), (0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
+                ty_sum_lanes = lanes.read(ty_sum.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n, c, r), (0, 1, 0)))
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                v2 = power(v0, lanes.fill(-v1))
+                total = lanes.fill(alpha * beta) * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * gy_lanes * ty_sum_lanes * x_lanes) - (gy_lanes * tx_lanes * v2) - (tgy_lanes * v2 * x_lanes))
+                lanes.write_where(tgy_sum.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, r), (0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n, c, r), (0, 1, 0)), active)
+                v0 = (lanes.fill(alpha) * y_sum_lanes) + lanes.fill(k)
+                v1 = beta + 1
+                v2 = power(v0, lanes.fill(-v1))
+                total = lanes.fill(alpha * beta) * ((lanes.fill(v1 * alpha) * power(v0, lanes.fill(-beta - 2)) * gy_lanes * ty_sum_lanes * x_lanes) - (gy_lanes * tx_lanes * v2) - (tgy_lanes * v2 * x_lanes))
+                lanes.write_where(tgy_sum.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_r, tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_c,
+    tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_plain,
+    merges={"N": (0, 0, 0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2, 2, 2)})
+def tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum(tgy_sum: Real3, gy: Real3, tgy: Real3, tx: Real3, ty_sum: Real3, x: Real3,
+        y_sum: Real3, N: int, C: int, R: int, alpha: float, beta: float, k: float, tile: Tile) -> Task[...]:
+    """tgy_sum[n,c,r] += alpha*beta*(alpha*(beta + 1)*(alpha*y_sum[n,c,r] + k)**(-beta - 2)*gy[n,c,r]*ty_sum[n,c,r]*x[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*gy[n,c,r]*tx[n,c,r] - (alpha*y_sum[n,c,r] + k)**(-beta - 1)*tgy[n,c,r]*x[n,c,r])
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_over_c
+    return tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum_plain
 
 
 def sizes(N: int, C: int, R: int, J: int) -> dict[str, int]:
@@ -698,12 +1112,12 @@ DEFINITION = Definition(
     report=(
         'y_sum_term_from_x: lanes over x1, or lanes over r; else gather, tasks share n r',
         'y_sum_from_y_sum_term: lanes over r; else gather, tasks share n c',
-        'y_from_x_y_sum: gather, tasks share n c',
-        'gy_sum_from_gy_x_y_sum: gather, tasks share n c',
+        'y_from_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
+        'gy_sum_from_gy_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
         'gx_from_gy_sum_x: lanes over r; else gather, tasks share n x1',
         'ty_sum_term_from_tx_x: lanes over x1, or lanes over r; else gather, tasks share n r',
-        'ty_from_tx_ty_sum_x_y_sum: gather, tasks share n c',
-        'hy_sum_from_gy_hgx_hgy_sum_x_y_sum: gather, tasks share n c',
-        'tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum: gather, tasks share n c',
+        'ty_from_tx_ty_sum_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
+        'hy_sum_from_gy_hgx_hgy_sum_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
+        'tgy_sum_from_gy_tgy_tx_ty_sum_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
     ),
 )

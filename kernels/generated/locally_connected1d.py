@@ -445,17 +445,17 @@ def gb_from_gy_over_p0_side_by_side(gb: Real2, gy: Real3, N: int, O: int, P0: in
         for start in range(0, P0, block):
             if start + block <= P0:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for u in range(tile.lines):
                         p0 = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, o, p0), (0, 0, 1)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     p0 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gb.line((o, p0), (0, 1)), result, active)
             else:
                 for p0 in range(start, P0, lanes.width):

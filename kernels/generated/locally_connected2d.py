@@ -487,17 +487,17 @@ def gb_from_gy_over_p1_side_by_side(gb: Real3, gy: Real4, N: int, O: int, P0: in
         for start in range(0, P1, block):
             if start + block <= P1:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for u in range(tile.lines):
                         p1 = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, o, p0, p1), (0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     p1 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(gb.line((o, p0, p1), (0, 0, 1)), result, active)
             else:
                 for p1 in range(start, P1, lanes.width):

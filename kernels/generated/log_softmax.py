@@ -65,17 +65,17 @@ def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: in
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        best[0, u] = maximum(best[0, u], x_lanes)
+                        bests[0, u] = maximum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+                    lanes.write_where(peak.line((m, r), (0, 1)), bests[0, u], active)
             else:
                 for r in range(start, R, lanes.width):
                     count = min(lanes.width, R - r)
@@ -193,18 +193,18 @@ def total_sum_from_peak_x_over_r_side_by_side(total_sum: Real2, peak: Real2, x: 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                        totals[0, u] = totals[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(total_sum.line((m, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):
@@ -564,17 +564,17 @@ def gtotal_from_gy_over_r_side_by_side(gtotal: Real2, gy: Real3, M: int, C: int,
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = -result
                     lanes.write_where(gtotal.line((m, r), (0, 1)), result, active)
             else:
@@ -878,19 +878,19 @@ def ttotal_sum_from_peak_tx_x_over_r_side_by_side(ttotal_sum: Real2, peak: Real2
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
                         tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
+                        totals[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(ttotal_sum.line((m, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):

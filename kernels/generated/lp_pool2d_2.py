@@ -647,7 +647,7 @@ def tt_term_from_tx_x(tt_term: Real4, tx: Real4, x: Real4, N: int, C: int, X2: i
 
 
 @task
-def ht_from_gy_hgt_t(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int, task: int,
+def ht_from_gy_hgt_t_plain(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int, task: int,
         tasks: int) -> None:
     """ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -1/(4*t[n,c,p0,p1]**(3/2)))*gy[n,c,p0,p1]*hgt[n,c,p0,p1]
 
@@ -664,8 +664,81 @@ def ht_from_gy_hgt_t(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int,
 
 
 @task
-def tgt_from_gy_t_tgy_tt(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int, P1: int,
-        task: int, tasks: int) -> None:
+def ht_from_gy_hgt_t_over_p1(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1), (0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1), (0, 0, 0, 1)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+
+
+@task
+def ht_from_gy_hgt_t_over_p0(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P1)
+        c = item // P1 % C
+        p1 = item % P1
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            count = min(lanes.width, P0 - p0)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1), (0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1), (0, 0, 1, 0)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
+
+
+@choice(ht_from_gy_hgt_t_over_p1, ht_from_gy_hgt_t_over_p0, ht_from_gy_hgt_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1), "P0": (2, 2, 2, 2), "P1": (3, 3, 3, 3)})
+def ht_from_gy_hgt_t(ht: Real4, gy: Real4, hgt: Real4, t: Real4, N: int, C: int, P0: int, P1: int,
+        tile: Tile) -> Task[...]:
+    """ht[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -1/(4*t[n,c,p0,p1]**(3/2)))*gy[n,c,p0,p1]*hgt[n,c,p0,p1]
+
+    lanes over p1
+    or lanes over p0
+    else gather, tasks share n c p0
+    """
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
+        return ht_from_gy_hgt_t_over_p1
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        return ht_from_gy_hgt_t_over_p0
+    return ht_from_gy_hgt_t_plain
+
+
+@task
+def tgt_from_gy_t_tgy_tt_plain(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int,
+        P1: int, task: int, tasks: int) -> None:
     """tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -1/(4*t[n,c,p0,p1]**(3/2)))*gy[n,c,p0,p1]*tt[n,c,p0,p1] + chosen(Ne(t[n,c,p0,p1], 0), 1/(2*sqrt(t[n,c,p0,p1])))*tgy[n,c,p0,p1]
 
     gather, tasks share n c p0
@@ -678,6 +751,83 @@ def tgt_from_gy_t_tgy_tt(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4,
         for p1 in range(P1):
             total = ((-(rational(1, 4)) / power(t[n, c, p0, p1], rational(3, 2))) if t[n, c, p0, p1] != zero() else zero()) * gy[n, c, p0, p1] * tt[n, c, p0, p1] + ((rational(1, 2)) / sqrt(t[n, c, p0, p1]) if t[n, c, p0, p1] != zero() else zero()) * tgy[n, c, p0, p1]
             tgt[n, c, p0, p1] = total
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p1(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int,
+        P1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0)
+        c = item // P0 % C
+        p0 = item % P0
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1), (0, 0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1), (0, 0, 0, 1)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1), (0, 0, 0, 1)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1), (0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1), (0, 0, 0, 1)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1), (0, 0, 0, 1)), total, active)
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p0(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int,
+        P1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p0."""
+    lanes = tile.lanes
+    first, last = share(N * C * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P1)
+        c = item // P1 % C
+        p1 = item % P1
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            count = min(lanes.width, P0 - p0)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1), (0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1), (0, 0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1), (0, 0, 1, 0)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1), (0, 0, 1, 0)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1), (0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1), (0, 0, 1, 0)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1), (0, 0, 1, 0)), total, active)
+
+
+@choice(tgt_from_gy_t_tgy_tt_over_p1, tgt_from_gy_t_tgy_tt_over_p0, tgt_from_gy_t_tgy_tt_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "P0": (2, 2, 2, 2, 2), "P1": (3, 3, 3, 3, 3)})
+def tgt_from_gy_t_tgy_tt(tgt: Real4, gy: Real4, t: Real4, tgy: Real4, tt: Real4, N: int, C: int, P0: int, P1: int,
+        tile: Tile) -> Task[...]:
+    """tgt[n,c,p0,p1] += chosen(Ne(t[n,c,p0,p1], 0), -1/(4*t[n,c,p0,p1]**(3/2)))*gy[n,c,p0,p1]*tt[n,c,p0,p1] + chosen(Ne(t[n,c,p0,p1], 0), 1/(2*sqrt(t[n,c,p0,p1])))*tgy[n,c,p0,p1]
+
+    lanes over p1
+    or lanes over p0
+    else gather, tasks share n c p0
+    """
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P0):
+        return tgt_from_gy_t_tgy_tt_over_p1
+    if tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > P1):
+        return tgt_from_gy_t_tgy_tt_over_p0
+    return tgt_from_gy_t_tgy_tt_plain
 
 
 def sizes(
@@ -959,7 +1109,7 @@ DEFINITION = Definition(
         'gt_from_gy_t: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
         'gx_from_gt_x: lanes over c where it is contiguous, or windows of gt slide, lanes over x3, rows over x2; else gather, tasks share n c x2; 2 residue loops',
         'tt_term_from_tx_x: lanes over x3, or lanes over x2; else gather, tasks share n c x2',
-        'ht_from_gy_hgt_t: gather, tasks share n c p0',
-        'tgt_from_gy_t_tgy_tt: gather, tasks share n c p0',
+        'ht_from_gy_hgt_t: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
+        'tgt_from_gy_t_tgy_tt: lanes over p1, or lanes over p0; else gather, tasks share n c p0',
     ),
 )

@@ -26,12 +26,16 @@ from kernels.runtime import (
     bounded,
     ceil_div,
     choice,
+    equal,
+    one,
     power,
     require_abi,
     residue,
+    select,
     share,
     sign,
     task,
+    unequal,
     zero,
 )
 
@@ -39,7 +43,7 @@ require_abi(8, __name__)
 
 
 @task
-def v_from_x(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, task: int,
+def v_from_x_plain(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, task: int,
         tasks: int) -> None:
     """v[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), Abs(x[n,c,q0,q1,q2])**norm)
 
@@ -54,6 +58,72 @@ def v_from_x(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm
         for q2 in range(Q2):
             total = (power(absolute(x[n, c, q0, q1, q2]), norm) if x[n, c, q0, q1, q2] != zero() else zero())
             v[n, c, q0, q1, q2] = total
+
+
+@task
+def v_from_x_over_q2(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q1)
+        c = item // (Q0 * Q1) % C
+        q0 = item // Q1 % Q0
+        q1 = item % Q1
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                total = select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                lanes.write_where(v.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                total = select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                lanes.write_where(v.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def v_from_x_over_q1(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over q1."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q2)
+        c = item // (Q0 * Q2) % C
+        q0 = item // Q2 % Q0
+        q2 = item % Q2
+        for start in range(0, Q1, lanes.width):
+            q1 = max(0, min(start, Q1 - lanes.width))
+            count = min(lanes.width, Q1 - q1)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                total = select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                lanes.write_where(v.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                total = select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                lanes.write_where(v.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(v_from_x_over_q2, v_from_x_over_q1, v_from_x_plain,
+    merges={"N": (0, 0), "C": (1, 1), "Q0": (2, 2), "Q1": (3, 3), "Q2": (4, 4)})
+def v_from_x(v: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, tile: Tile) -> Task[...]:
+    """v[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), Abs(x[n,c,q0,q1,q2])**norm)
+
+    lanes over q2
+    or lanes over q1
+    else gather, tasks share n c q0 q1
+    """
+    if tile.lanes.width <= Q2 or (tile.lanes.width <= 8 * Q2 and tile.lanes.width > Q1):
+        return v_from_x_over_q2
+    if tile.lanes.width <= Q1 or (tile.lanes.width <= 8 * Q1 and tile.lanes.width > Q2):
+        return v_from_x_over_q1
+    return v_from_x_plain
 
 
 @task
@@ -508,7 +578,7 @@ def t_from_v(t: Real5, v: Real5, N: int, C: int, P0: int, P1: int, P2: int, K0: 
 
 
 @task
-def y_from_t(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, task: int,
+def y_from_t_plain(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, task: int,
         tasks: int) -> None:
     """y[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm))
 
@@ -526,8 +596,74 @@ def y_from_t(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm
 
 
 @task
-def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, task: int,
-        tasks: int) -> None:
+def y_from_t_over_p2(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def y_from_t_over_p1(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(1 / norm)), lanes.zero())
+                lanes.write_where(y.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(y_from_t_over_p2, y_from_t_over_p1, y_from_t_plain,
+    merges={"N": (0, 0), "C": (1, 1), "P0": (2, 2), "P1": (3, 3), "P2": (4, 4)})
+def y_from_t(y: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float, tile: Tile) -> Task[...]:
+    """y[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(1/norm))
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return y_from_t_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return y_from_t_over_p1
+    return y_from_t_plain
+
+
+@task
+def gt_from_gy_t_plain(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float,
+        task: int, tasks: int) -> None:
     """gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*gy[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
@@ -541,6 +677,77 @@ def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: in
         for p2 in range(P2):
             total = (power(t[n, c, p0, p1, p2], (-1 + 1 / norm)) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2]
             gt[n, c, p0, p1, p2] = total
+
+
+@task
+def gt_from_gy_t_over_p2(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def gt_from_gy_t_over_p1(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(gt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(gt_from_gy_t_over_p2, gt_from_gy_t_over_p1, gt_from_gy_t_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "P0": (2, 2, 2), "P1": (3, 3, 3), "P2": (4, 4, 4)})
+def gt_from_gy_t(gt: Real5, gy: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """gt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*gy[n,c,p0,p1,p2]
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return gt_from_gy_t_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return gt_from_gy_t_over_p1
+    return gt_from_gy_t_plain
 
 
 @task
@@ -926,8 +1133,8 @@ def gv_from_gt(gv: Real5, gt: Real5, N: int, C: int, P0: int, P1: int, P2: int, 
 
 
 @task
-def gx_from_gv_x(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float, task: int,
-        tasks: int) -> None:
+def gx_from_gv_x_plain(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float,
+        task: int, tasks: int) -> None:
     """gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*gv[n,c,q0,q1,q2]
 
     gather, tasks share n c q0 q1
@@ -944,7 +1151,78 @@ def gx_from_gv_x(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: in
 
 
 @task
-def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+def gx_from_gv_x_over_q2(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q1)
+        c = item // (Q0 * Q1) % C
+        q0 = item // Q1 % Q0
+        q1 = item % Q1
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            if count == lanes.width:
+                gv_lanes = lanes.read(gv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                total = gv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gv_lanes = lanes.read_where(gv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                total = gv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gv_x_over_q1(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q1."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q2)
+        c = item // (Q0 * Q2) % C
+        q0 = item // Q2 % Q0
+        q2 = item % Q2
+        for start in range(0, Q1, lanes.width):
+            q1 = max(0, min(start, Q1 - lanes.width))
+            count = min(lanes.width, Q1 - q1)
+            if count == lanes.width:
+                gv_lanes = lanes.read(gv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                total = gv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gv_lanes = lanes.read_where(gv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                total = gv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                lanes.write_where(gx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(gx_from_gv_x_over_q2, gx_from_gv_x_over_q1, gx_from_gv_x_plain,
+    merges={"N": (0, 0, 0), "C": (1, 1, 1), "Q0": (2, 2, 2), "Q1": (3, 3, 3), "Q2": (4, 4, 4)})
+def gx_from_gv_x(gx: Real5, gv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int, Q2: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """gx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*gv[n,c,q0,q1,q2]
+
+    lanes over q2
+    or lanes over q1
+    else gather, tasks share n c q0 q1
+    """
+    if tile.lanes.width <= Q2 or (tile.lanes.width <= 8 * Q2 and tile.lanes.width > Q1):
+        return gx_from_gv_x_over_q2
+    if tile.lanes.width <= Q1 or (tile.lanes.width <= 8 * Q1 and tile.lanes.width > Q2):
+        return gx_from_gv_x_over_q1
+    return gx_from_gv_x_plain
+
+
+@task
+def ht_from_gy_hgt_t_plain(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
         norm: float, task: int, tasks: int) -> None:
     """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
 
@@ -962,8 +1240,83 @@ def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int,
 
 
 @task
-def hx_from_gv_hgx_hv_x(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int,
-        Q2: int, norm: float, task: int, tasks: int) -> None:
+def ht_from_gy_hgt_t_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def ht_from_gy_hgt_t_over_p1(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(ht_from_gy_hgt_t_over_p2, ht_from_gy_hgt_t_over_p1, ht_from_gy_hgt_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1), "P0": (2, 2, 2, 2), "P1": (3, 3, 3, 3), "P2": (4, 4, 4, 4)})
+def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        norm: float, tile: Tile) -> Task[...]:
+    """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return ht_from_gy_hgt_t_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return ht_from_gy_hgt_t_over_p1
+    return ht_from_gy_hgt_t_plain
+
+
+@task
+def hx_from_gv_hgx_hv_x_plain(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int,
+        Q1: int, Q2: int, norm: float, task: int, tasks: int) -> None:
     """hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*hv[n,c,q0,q1,q2] + chosen(Ne(x[n,c,q0,q1,q2], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q0,q1,q2])**(norm - 2))*sign(x[n,c,q0,q1,q2])**2)*gv[n,c,q0,q1,q2]*hgx[n,c,q0,q1,q2]
 
     gather, tasks share n c q0 q1
@@ -980,8 +1333,91 @@ def hx_from_gv_hgx_hv_x(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N
 
 
 @task
-def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int, P1: int,
-        P2: int, norm: float, task: int, tasks: int) -> None:
+def hx_from_gv_hgx_hv_x_over_q2(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int,
+        Q1: int, Q2: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q1)
+        c = item // (Q0 * Q1) % C
+        q0 = item // Q1 % Q0
+        q1 = item % Q1
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            if count == lanes.width:
+                gv_lanes = lanes.read(gv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                hv_lanes = lanes.read(hv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gv_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (hv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gv_lanes = lanes.read_where(gv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                hv_lanes = lanes.read_where(hv.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gv_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (hv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q0, q1, q2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gv_hgx_hv_x_over_q1(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int,
+        Q1: int, Q2: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q1."""
+    lanes = tile.lanes
+    first, last = share(N * C * Q0 * Q2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Q0 * Q2)
+        c = item // (Q0 * Q2) % C
+        q0 = item // Q2 % Q0
+        q2 = item % Q2
+        for start in range(0, Q1, lanes.width):
+            q1 = max(0, min(start, Q1 - lanes.width))
+            count = min(lanes.width, Q1 - q1)
+            if count == lanes.width:
+                gv_lanes = lanes.read(gv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                hv_lanes = lanes.read(hv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gv_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (hv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gv_lanes = lanes.read_where(gv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                hv_lanes = lanes.read_where(hv.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gv_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (hv_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(hx.line((n, c, q0, q1, q2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(hx_from_gv_hgx_hv_x_over_q2, hx_from_gv_hgx_hv_x_over_q1, hx_from_gv_hgx_hv_x_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "Q0": (2, 2, 2, 2, 2), "Q1": (3, 3, 3, 3, 3), "Q2": (4, 4, 4, 4, 4)})
+def hx_from_gv_hgx_hv_x(hx: Real5, gv: Real5, hgx: Real5, hv: Real5, x: Real5, N: int, C: int, Q0: int, Q1: int,
+        Q2: int, norm: float, tile: Tile) -> Task[...]:
+    """hx[n,c,q0,q1,q2] += chosen(Ne(x[n,c,q0,q1,q2], 0), norm*Abs(x[n,c,q0,q1,q2])**(norm - 1)*sign(x[n,c,q0,q1,q2]))*hv[n,c,q0,q1,q2] + chosen(Ne(x[n,c,q0,q1,q2], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[n,c,q0,q1,q2])**(norm - 2))*sign(x[n,c,q0,q1,q2])**2)*gv[n,c,q0,q1,q2]*hgx[n,c,q0,q1,q2]
+
+    lanes over q2
+    or lanes over q1
+    else gather, tasks share n c q0 q1
+    """
+    if tile.lanes.width <= Q2 or (tile.lanes.width <= 8 * Q2 and tile.lanes.width > Q1):
+        return hx_from_gv_hgx_hv_x_over_q2
+    if tile.lanes.width <= Q1 or (tile.lanes.width <= 8 * Q1 and tile.lanes.width > Q2):
+        return hx_from_gv_hgx_hv_x_over_q1
+    return hx_from_gv_hgx_hv_x_plain
+
+
+@task
+def tgt_from_gy_t_tgy_tt_plain(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, norm: float, task: int, tasks: int) -> None:
     """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*tgy[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
@@ -995,6 +1431,85 @@ def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5,
         for p2 in range(P2):
             total = (power(t[n, c, p0, p1, p2], (-1 + 1 / norm)) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * tgy[n, c, p0, p1, p2] + ((-1 + 1 / norm) * (power(t[n, c, p0, p1, p2], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * tt[n, c, p0, p1, p2]
             tgt[n, c, p0, p1, p2] = total
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p2(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p1(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(t_lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), power(t_lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(tgt_from_gy_t_tgy_tt_over_p2, tgt_from_gy_t_tgy_tt_over_p1, tgt_from_gy_t_tgy_tt_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "P0": (2, 2, 2, 2, 2), "P1": (3, 3, 3, 3, 3), "P2": (4, 4, 4, 4, 4)})
+def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int, P1: int,
+        P2: int, norm: float, tile: Tile) -> Task[...]:
+    """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), t[n,c,p0,p1,p2]**(-1 + 1/norm)/norm)*tgy[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), t[n,c,p0,p1,p2]**(-2 + 1/norm))/norm)*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2]
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return tgt_from_gy_t_tgy_tt_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return tgt_from_gy_t_tgy_tt_over_p1
+    return tgt_from_gy_t_tgy_tt_plain
 
 
 def sizes(
@@ -1324,14 +1839,14 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'v_from_x: gather, tasks share n c q0 q1',
+        'v_from_x: lanes over q2, or lanes over q1; else gather, tasks share n c q0 q1',
         't_from_v: lanes over c where it is contiguous, or windows of v slide, lanes over p2, rows over p1, of two taps an axis, or windows of v slide, lanes over p2, rows over p1, or windows of v slide, lanes over p2, rows over p1; else gather, tasks share n c p0 p1',
-        'y_from_t: gather, tasks share n c p0 p1',
-        'gt_from_gy_t: gather, tasks share n c p0 p1',
+        'y_from_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'gt_from_gy_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gv_from_gt: what gt gives to windows of two taps an axis, or lanes over c where it is contiguous, or windows of gt slide, lanes over v4, rows over v3; else gather, tasks share n c v2 v3; 3 residue loops',
-        'gx_from_gv_x: gather, tasks share n c q0 q1',
-        'ht_from_gy_hgt_t: gather, tasks share n c p0 p1',
-        'hx_from_gv_hgx_hv_x: gather, tasks share n c q0 q1',
-        'tgt_from_gy_t_tgy_tt: gather, tasks share n c p0 p1',
+        'gx_from_gv_x: lanes over q2, or lanes over q1; else gather, tasks share n c q0 q1',
+        'ht_from_gy_hgt_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'hx_from_gv_hgx_hv_x: lanes over q2, or lanes over q1; else gather, tasks share n c q0 q1',
+        'tgt_from_gy_t_tgy_tt: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
     ),
 )

@@ -701,7 +701,7 @@ def tt_term_from_tx_x(tt_term: Real5, tx: Real5, x: Real5, N: int, C: int, X2: i
 
 
 @task
-def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+def ht_from_gy_hgt_t_plain(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
         task: int, tasks: int) -> None:
     """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -1/(4*t[n,c,p0,p1,p2]**(3/2)))*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
 
@@ -719,8 +719,83 @@ def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int,
 
 
 @task
-def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int, P1: int,
-        P2: int, task: int, tasks: int) -> None:
+def ht_from_gy_hgt_t_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def ht_from_gy_hgt_t_over_p1(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                hgt_lanes = lanes.read(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                hgt_lanes = lanes.read_where(hgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = gy_lanes * hgt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+                lanes.write_where(ht.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(ht_from_gy_hgt_t_over_p2, ht_from_gy_hgt_t_over_p1, ht_from_gy_hgt_t_plain,
+    merges={"N": (0, 0, 0, 0), "C": (1, 1, 1, 1), "P0": (2, 2, 2, 2), "P1": (3, 3, 3, 3), "P2": (4, 4, 4, 4)})
+def ht_from_gy_hgt_t(ht: Real5, gy: Real5, hgt: Real5, t: Real5, N: int, C: int, P0: int, P1: int, P2: int,
+        tile: Tile) -> Task[...]:
+    """ht[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -1/(4*t[n,c,p0,p1,p2]**(3/2)))*gy[n,c,p0,p1,p2]*hgt[n,c,p0,p1,p2]
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return ht_from_gy_hgt_t_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return ht_from_gy_hgt_t_over_p1
+    return ht_from_gy_hgt_t_plain
+
+
+@task
+def tgt_from_gy_t_tgy_tt_plain(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, task: int, tasks: int) -> None:
     """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -1/(4*t[n,c,p0,p1,p2]**(3/2)))*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), 1/(2*sqrt(t[n,c,p0,p1,p2])))*tgy[n,c,p0,p1,p2]
 
     gather, tasks share n c p0 p1
@@ -734,6 +809,85 @@ def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5,
         for p2 in range(P2):
             total = ((-(rational(1, 4)) / power(t[n, c, p0, p1, p2], rational(3, 2))) if t[n, c, p0, p1, p2] != zero() else zero()) * gy[n, c, p0, p1, p2] * tt[n, c, p0, p1, p2] + ((rational(1, 2)) / sqrt(t[n, c, p0, p1, p2]) if t[n, c, p0, p1, p2] != zero() else zero()) * tgy[n, c, p0, p1, p2]
             tgt[n, c, p0, p1, p2] = total
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p2(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p2."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P1)
+        c = item // (P0 * P1) % C
+        p0 = item // P1 % P0
+        p1 = item % P1
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            count = min(lanes.width, P2 - p2)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+
+
+@task
+def tgt_from_gy_t_tgy_tt_over_p1(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int,
+        P1: int, P2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1."""
+    lanes = tile.lanes
+    first, last = share(N * C * P0 * P2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * P0 * P2)
+        c = item // (P0 * P2) % C
+        p0 = item // P2 % P0
+        p2 = item % P2
+        for start in range(0, P1, lanes.width):
+            p1 = max(0, min(start, P1 - lanes.width))
+            count = min(lanes.width, P1 - p1)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                t_lanes = lanes.read(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                tt_lanes = lanes.read(tt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)))
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                t_lanes = lanes.read_where(t.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                tt_lanes = lanes.read_where(tt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), active)
+                total = (gy_lanes * tt_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(t_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(t_lanes), lanes.zero()))
+                lanes.write_where(tgt.line((n, c, p0, p1, p2), (0, 0, 0, 1, 0)), total, active)
+
+
+@choice(tgt_from_gy_t_tgy_tt_over_p2, tgt_from_gy_t_tgy_tt_over_p1, tgt_from_gy_t_tgy_tt_plain,
+    merges={"N": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "P0": (2, 2, 2, 2, 2), "P1": (3, 3, 3, 3, 3), "P2": (4, 4, 4, 4, 4)})
+def tgt_from_gy_t_tgy_tt(tgt: Real5, gy: Real5, t: Real5, tgy: Real5, tt: Real5, N: int, C: int, P0: int, P1: int,
+        P2: int, tile: Tile) -> Task[...]:
+    """tgt[n,c,p0,p1,p2] += chosen(Ne(t[n,c,p0,p1,p2], 0), -1/(4*t[n,c,p0,p1,p2]**(3/2)))*gy[n,c,p0,p1,p2]*tt[n,c,p0,p1,p2] + chosen(Ne(t[n,c,p0,p1,p2], 0), 1/(2*sqrt(t[n,c,p0,p1,p2])))*tgy[n,c,p0,p1,p2]
+
+    lanes over p2
+    or lanes over p1
+    else gather, tasks share n c p0 p1
+    """
+    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
+        return tgt_from_gy_t_tgy_tt_over_p2
+    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
+        return tgt_from_gy_t_tgy_tt_over_p1
+    return tgt_from_gy_t_tgy_tt_plain
 
 
 def sizes(
@@ -1028,7 +1182,7 @@ DEFINITION = Definition(
         'gt_from_gy_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
         'gx_from_gt_x: lanes over c where it is contiguous, or windows of gt slide, lanes over x4, rows over x3; else gather, tasks share n c x2 x3; 3 residue loops',
         'tt_term_from_tx_x: lanes over x4, or lanes over x3; else gather, tasks share n c x2 x3',
-        'ht_from_gy_hgt_t: gather, tasks share n c p0 p1',
-        'tgt_from_gy_t_tgy_tt: gather, tasks share n c p0 p1',
+        'ht_from_gy_hgt_t: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
+        'tgt_from_gy_t_tgy_tt: lanes over p2, or lanes over p1; else gather, tasks share n c p0 p1',
     ),
 )

@@ -116,18 +116,18 @@ def total_from_t_w_x_over_n(total_: Real1, t: Real2, w: Real1, x: Real2, N: int,
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for c in range(C):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     t_lanes = lanes.read(t.line((n, c), (1, 0)))
                     x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
+                    totals[0, u] = fma(lanes.fill(w[c]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(total_.line((n,), (1,)), active)
@@ -267,18 +267,18 @@ def gw_from_gl_total_t_x_over_c(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     c = start + u * lanes.width
                     t_lanes = lanes.read(t.line((n, c), (0, 1)))
                     x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                    total[0, u] = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
+                    totals[0, u] = fma(lanes.fill(gl_total[n]), (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
                 lanes.write_where(gw.line((c,), (1,)), result, active)
         else:
@@ -508,18 +508,18 @@ def ttotal_from_tt_w_x_over_n(ttotal: Real1, tt: Real2, w: Real1, x: Real2, N: i
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for c in range(C):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     tt_lanes = lanes.read(tt.line((n, c), (1, 0)))
                     x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[c]) * tt_lanes, x_lanes, total[0, u])
+                    totals[0, u] = fma(lanes.fill(w[c]) * tt_lanes, x_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), -(result / lanes.fill(real(C))), result)
                 if add != 0:
                     result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
@@ -631,19 +631,19 @@ def ttotal_from_t_tx_w_x_over_n(ttotal: Real1, t: Real2, tx: Real2, w: Real1, x:
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for c in range(C):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     t_lanes = lanes.read(t.line((n, c), (1, 0)))
                     tx_lanes = lanes.read(tx.line((n, c), (1, 0)))
                     x_lanes = lanes.read(x.line((n, c), (1, 0)))
-                    total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
+                    totals[0, u] = fma(lanes.fill(w[c]) * tx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
@@ -709,19 +709,19 @@ def hw_from_gl_total_hgx_t_x_over_c(hw: Real1, gl_total: Real1, hgx: Real2, t: R
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     c = start + u * lanes.width
                     hgx_lanes = lanes.read(hgx.line((n, c), (0, 1)))
                     t_lanes = lanes.read(t.line((n, c), (0, 1)))
                     x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
+                    totals[0, u] = fma(lanes.fill(gl_total[n]) * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(C)), result)
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
@@ -920,18 +920,18 @@ def hw_from_gl_total_hgt_x_over_c(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for u in range(tile.lines):
                     c = start + u * lanes.width
                     hgt_lanes = lanes.read(hgt.line((n, c), (0, 1)))
                     x_lanes = lanes.read(x.line((n, c), (0, 1)))
-                    total[0, u] = fma(lanes.fill(gl_total[n]) * hgt_lanes, x_lanes, total[0, u])
+                    totals[0, u] = fma(lanes.fill(gl_total[n]) * hgt_lanes, x_lanes, totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), -(result / lanes.fill(real(C))), result)
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)

@@ -154,19 +154,19 @@ def gx_from_gy_z_over_j_side_by_side(gx: Real4, gy: Real6, z: Real4, I: int, K: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for k in range(K):
                     for l in range(L):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((i, k, s, l, t, j), (0, 0, 0, 0, 0, 1)))
                             z_lanes = lanes.read(z.line((i, k, l, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, z_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gx.line((i, s, t, j), (0, 0, 0, 1)), active)
                     lanes.write_where(gx.line((i, s, t, j), (0, 0, 0, 1)), result, active)

@@ -141,19 +141,19 @@ def gz_from_gy_x_over_j_side_by_side(gz: Real2, gy: Real4, x: Real4, S: int, I: 
         for start in range(0, J, block):
             if start + block <= J:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for s in range(S):
                     for t in range(T):
                         for u in range(tile.lines):
                             j = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((s, i, t, j), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((s, i, t, j), (0, 0, 0, 1)))
-                            total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                            totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     j = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gz.line((i, j), (0, 1)), active)
                     lanes.write_where(gz.line((i, j), (0, 1)), result, active)

@@ -28,6 +28,7 @@ from kernels.runtime import (
     share,
     sqrt,
     task,
+    unequal,
     zero,
 )
 
@@ -61,17 +62,17 @@ def total_from_x_over_r_side_by_side(total_: Real2, x: Real3, M: int, R: int, J:
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(x_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(total_.line((m, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):
@@ -274,6 +275,86 @@ def gtotal_from_gy_total_x_plain(gtotal: Real2, gy: Real3, total_: Real2, x: Rea
 
 
 @task
+def gtotal_from_gy_total_x_over_r_side_by_side(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int,
+        R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    result = select(unequal(result, lanes.zero()), result * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                    lanes.write_where(gtotal.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(gy_lanes, x_lanes, total)
+                    total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    total = select(unequal(total, lanes.zero()), total * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                    lanes.write_where(gtotal.line((m, r), (0, 1)), total, active)
+
+
+@task
+def gtotal_from_gy_total_x_over_r(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int, R: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    result = select(unequal(result, lanes.zero()), result * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2))))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(gtotal.line((plane, r), (0, 1)), active)
+                    lanes.write_where(gtotal.line((plane, r), (0, 1)), result, active)
+
+
+@task
 def gtotal_from_gy_total_x_over_c(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int, R: int,
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
@@ -317,14 +398,24 @@ def gtotal_from_gy_total_x_over_c(gtotal: Real2, gy: Real3, total_: Real2, x: Re
                 gtotal[plane, r] = result
 
 
-@choice(gtotal_from_gy_total_x_over_c, gtotal_from_gy_total_x_plain, merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
+@choice(gtotal_from_gy_total_x_over_r_side_by_side, gtotal_from_gy_total_x_over_r, gtotal_from_gy_total_x_over_c,
+    gtotal_from_gy_total_x_plain, merges={"M": (0, 0, 0, 0), "R": (1, 2, 1, 2)})
 def gtotal_from_gy_total_x(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float,
         add: int, tile: Tile) -> Task[...]:
     """gtotal[m,r] += sum[c] Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*gy[m,c,r]*x[m,c,r]
 
-    lanes over c, combined at the end
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return gtotal_from_gy_total_x_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gtotal_from_gy_total_x_over_r
     if tile.lanes.width <= C:
         return gtotal_from_gy_total_x_over_c
     return gtotal_from_gy_total_x_plain
@@ -450,18 +541,18 @@ def ttotal_from_tx_x_over_r_side_by_side(ttotal: Real2, tx: Real3, x: Real3, M: 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(tx_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     result = lanes.fill(real(2)) * result
                     lanes.write_where(ttotal.line((m, r), (0, 1)), result, active)
             else:
@@ -571,8 +662,8 @@ def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
 
 
 @task
-def ty_from_total_ttotal_tx_x(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int,
-        eps: float, task: int, tasks: int) -> None:
+def ty_from_total_ttotal_tx_x_plain(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int,
+        R: int, eps: float, task: int, tasks: int) -> None:
     """ty[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*ttotal[m,r]*x[m,c,r] + Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tx[m,c,r]
 
     gather, tasks share m c
@@ -584,6 +675,83 @@ def ty_from_total_ttotal_tx_x(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3
         for r in range(R):
             total = (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * ttotal[m, r] * x[m, c, r] + (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * tx[m, c, r]
             ty[m, c, r] = total
+
+
+@task
+def ty_from_total_ttotal_tx_x_over_r(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int,
+        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = (ttotal_lanes * x_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (tx_lanes * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = (ttotal_lanes * x_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (tx_lanes * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(ty.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def ty_from_total_ttotal_tx_x_over_c(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int,
+        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r])))
+        common_ = (lanes.fill(zero()) if eps**2 >= total_[m, r] else -(lanes.fill(rational(1, 2)) / power(lanes.fill(total_[m, r]), lanes.fill(rational(3, 2))))) * lanes.fill(ttotal[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = (common * tx_lanes) + (common_ * x_lanes)
+                lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = (common * tx_lanes) + (common_ * x_lanes)
+                lanes.write_where(ty.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(ty_from_total_ttotal_tx_x_over_r, ty_from_total_ttotal_tx_x_over_c, ty_from_total_ttotal_tx_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 1, 2, 2)})
+def ty_from_total_ttotal_tx_x(ty: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int,
+        eps: float, tile: Tile) -> Task[...]:
+    """ty[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*ttotal[m,r]*x[m,c,r] + Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tx[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return ty_from_total_ttotal_tx_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return ty_from_total_ttotal_tx_x_over_c
+    return ty_from_total_ttotal_tx_x_plain
 
 
 @task
@@ -605,6 +773,89 @@ def htotal_from_gy_hgtotal_total_x_plain(htotal: Real2, gy: Real3, hgtotal: Real
         if add != 0:
             total += htotal[m, r]
         htotal[m, r] = total
+
+
+@task
+def htotal_from_gy_hgtotal_total_x_over_r_side_by_side(htotal: Real2, gy: Real3, hgtotal: Real2, total_: Real2,
+        x: Real3, M: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                    total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    result = select(unequal(result, lanes.zero()), hgtotal_lanes * result * select(total__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(total__lanes, lanes.fill(rational(5, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(htotal.line((m, r), (0, 1)), active)
+                    lanes.write_where(htotal.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(gy_lanes, x_lanes, total)
+                    hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                    total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    total = select(unequal(total, lanes.zero()), hgtotal_lanes * total * select(total__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(total__lanes, lanes.fill(rational(5, 2)))), total)
+                    if add != 0:
+                        total = total + lanes.read_where(htotal.line((m, r), (0, 1)), active)
+                    lanes.write_where(htotal.line((m, r), (0, 1)), total, active)
+
+
+@task
+def htotal_from_gy_hgtotal_total_x_over_r(htotal: Real2, gy: Real3, hgtotal: Real2, total_: Real2, x: Real3, M: int,
+        C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    hgtotal_lanes = lanes.read_where(hgtotal.line((plane, r), (0, 1)), active)
+                    total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
+                    u_ = lanes.fill(eps)
+                    result = select(unequal(result, lanes.zero()), hgtotal_lanes * result * select(total__lanes <= (u_ * u_), lanes.fill(zero()), lanes.fill(rational(3, 4)) / power(total__lanes, lanes.fill(rational(5, 2)))), result)
+                    if add != 0:
+                        result = result + lanes.read_where(htotal.line((plane, r), (0, 1)), active)
+                    lanes.write_where(htotal.line((plane, r), (0, 1)), result, active)
 
 
 @task
@@ -651,22 +902,32 @@ def htotal_from_gy_hgtotal_total_x_over_c(htotal: Real2, gy: Real3, hgtotal: Rea
                 htotal[plane, r] = result
 
 
-@choice(htotal_from_gy_hgtotal_total_x_over_c, htotal_from_gy_hgtotal_total_x_plain,
+@choice(htotal_from_gy_hgtotal_total_x_over_r_side_by_side, htotal_from_gy_hgtotal_total_x_over_r,
+    htotal_from_gy_hgtotal_total_x_over_c, htotal_from_gy_hgtotal_total_x_plain,
     merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 1, 1, 2)})
 def htotal_from_gy_hgtotal_total_x(htotal: Real2, gy: Real3, hgtotal: Real2, total_: Real2, x: Real3, M: int,
         C: int, R: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """htotal[m,r] += sum[c] Piecewise((0, eps**2 >= total[m,r]), (3/(4*total[m,r]**(5/2)), True))*hgtotal[m,r]*gy[m,c,r]*x[m,c,r]
 
-    lanes over c, combined at the end
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
     else gather, tasks share m r
     """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return htotal_from_gy_hgtotal_total_x_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return htotal_from_gy_hgtotal_total_x_over_r
     if tile.lanes.width <= C:
         return htotal_from_gy_hgtotal_total_x_over_c
     return htotal_from_gy_hgtotal_total_x_plain
 
 
 @task
-def hx_from_gy_hgtotal_total(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
+def hx_from_gy_hgtotal_total_plain(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
         eps: float, task: int, tasks: int) -> None:
     """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r]
 
@@ -679,6 +940,76 @@ def hx_from_gy_hgtotal_total(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2
         for r in range(R):
             total = (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * hgtotal[m, r] * gy[m, c, r]
             hx[m, c, r] = total
+
+
+@task
+def hx_from_gy_hgtotal_total_over_r(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                u_ = lanes.fill(eps)
+                total = gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                u_ = lanes.fill(eps)
+                total = gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gy_hgtotal_total_over_c(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = (lanes.fill(zero()) if eps**2 >= total_[m, r] else -(lanes.fill(rational(1, 2)) / power(lanes.fill(total_[m, r]), lanes.fill(rational(3, 2))))) * lanes.fill(hgtotal[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                total = common * gy_lanes
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                total = common * gy_lanes
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gy_hgtotal_total_over_r, hx_from_gy_hgtotal_total_over_c, hx_from_gy_hgtotal_total_plain,
+    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
+def hx_from_gy_hgtotal_total(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
+        eps: float, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gy_hgtotal_total_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gy_hgtotal_total_over_c
+    return hx_from_gy_hgtotal_total_plain
 
 
 @task
@@ -1008,12 +1339,12 @@ DEFINITION = Definition(
     report=(
         'total_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
-        'gtotal_from_gy_total_x: lanes over c, combined at the end; else gather, tasks share m r',
+        'gtotal_from_gy_total_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gx_from_gtotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
         'ttotal_from_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
-        'ty_from_total_ttotal_tx_x: gather, tasks share m c',
-        'htotal_from_gy_hgtotal_total_x: lanes over c, combined at the end; else gather, tasks share m r',
-        'hx_from_gy_hgtotal_total: gather, tasks share m c',
+        'ty_from_total_ttotal_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
+        'htotal_from_gy_hgtotal_total_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hx_from_gy_hgtotal_total: lanes over r, or lanes over c; else gather, tasks share m c',
         'hx_from_gtotal_hgx_htotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
     ),
 )

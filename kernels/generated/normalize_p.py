@@ -20,9 +20,11 @@ from kernels.runtime import (
     absolute,
     ceil_div,
     choice,
+    equal,
     fma,
     indicator,
     larger,
+    maximum,
     one,
     power,
     real,
@@ -39,7 +41,7 @@ require_abi(8, __name__)
 
 
 @task
-def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, task: int, tasks: int) -> None:
+def total_from_x_plain(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, task: int, tasks: int) -> None:
     """total[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), Abs(x[m,j,r])**norm)
 
     gather, tasks share m r
@@ -55,7 +57,129 @@ def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, t
 
 
 @task
-def other_from_total(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, task: int,
+def total_from_x_over_r_side_by_side(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        totals[0, u] = totals[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    lanes.write_where(total_.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = total + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                    lanes.write_where(total_.line((m, r), (0, 1)), total, active)
+
+
+@task
+def total_from_x_over_r(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * tile.lines
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    plane = min(m + u, M - 1)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    total[0, u] = total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+            for u in range(tile.lines):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    lanes.write_where(total_.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def total_from_x_over_j(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * tile.lines
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.lines):
+                        plane = min(m + u, M - 1)
+                        x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
+                        total[0, u] = total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero())
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.lines):
+                        plane = min(m + u, M - 1)
+                        x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, total[0, u] + select(unequal(x_lanes, lanes.fill(zero())), power(absolute(x_lanes), lanes.fill(norm)), lanes.zero()), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                total_[plane, r] = result
+
+
+@choice(total_from_x_over_r_side_by_side, total_from_x_over_r, total_from_x_over_j, total_from_x_plain,
+    merges={"M": (0, 0), "R": (1, 2)})
+def total_from_x(total_: Real2, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile) -> Task[...]:
+    """total[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), Abs(x[m,j,r])**norm)
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over j, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return total_from_x_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
+        return total_from_x_over_r
+    if tile.lanes.width <= J:
+        return total_from_x_over_j
+    return total_from_x_plain
+
+
+@task
+def other_from_total_plain(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, task: int,
         tasks: int) -> None:
     """other[m,r] += maximum(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)), eps)
 
@@ -66,6 +190,64 @@ def other_from_total(other_: Real2, total_: Real2, M: int, R: int, eps: float, n
         for r in range(R):
             total = larger((power(total_[m, r], 1 / norm) if total_[m, r] != zero() else zero()), eps)
             other_[m, r] = total
+
+
+@task
+def other_from_total_over_r(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                total = maximum(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero()), lanes.fill(eps))
+                lanes.write_where(other_.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                total = maximum(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero()), lanes.fill(eps))
+                lanes.write_where(other_.line((m, r), (0, 1)), total, active)
+
+
+@task
+def other_from_total_over_m(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                total = maximum(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero()), lanes.fill(eps))
+                lanes.write_where(other_.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                total = maximum(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero()), lanes.fill(eps))
+                lanes.write_where(other_.line((m, r), (1, 0)), total, active)
+
+
+@choice(other_from_total_over_r, other_from_total_over_m, other_from_total_plain, merges={"M": (0, 0), "R": (1, 1)})
+def other_from_total(other_: Real2, total_: Real2, M: int, R: int, eps: float, norm: float,
+        tile: Tile) -> Task[...]:
+    """other[m,r] += maximum(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)), eps)
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return other_from_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return other_from_total_over_m
+    return other_from_total_plain
 
 
 @task
@@ -179,18 +361,18 @@ def gother_from_gy_other_x_over_r_side_by_side(gother: Real2, gy: Real3, other_:
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                        total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(result / (other__lanes * other__lanes)), result)
                     if add != 0:
@@ -313,8 +495,8 @@ def gother_from_gy_other_x(gother: Real2, gy: Real3, other_: Real2, x: Real3, M:
 
 
 @task
-def gtotal_from_gother_total(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float, norm: float,
-        task: int, tasks: int) -> None:
+def gtotal_from_gother_total_plain(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float,
+        norm: float, task: int, tasks: int) -> None:
     """gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)*gother[m,r]
 
     gather, tasks share m
@@ -327,8 +509,71 @@ def gtotal_from_gother_total(gtotal: Real2, gother: Real2, total_: Real2, M: int
 
 
 @task
-def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int, task: int,
-        tasks: int) -> None:
+def gtotal_from_gother_total_over_r(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gother_lanes = lanes.read(gother.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                total = gother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(gtotal.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gother_lanes = lanes.read_where(gother.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                total = gother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(gtotal.line((m, r), (0, 1)), total, active)
+
+
+@task
+def gtotal_from_gother_total_over_m(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gother_lanes = lanes.read(gother.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                total = gother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(gtotal.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gother_lanes = lanes.read_where(gother.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                total = gother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(gtotal.line((m, r), (1, 0)), total, active)
+
+
+@choice(gtotal_from_gother_total_over_r, gtotal_from_gother_total_over_m, gtotal_from_gother_total_plain,
+    merges={"M": (0, 0, 0), "R": (1, 1, 1)})
+def gtotal_from_gother_total(gtotal: Real2, gother: Real2, total_: Real2, M: int, R: int, eps: float, norm: float,
+        tile: Tile) -> Task[...]:
+    """gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)*gother[m,r]
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return gtotal_from_gother_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return gtotal_from_gother_total_over_m
+    return gtotal_from_gother_total_plain
+
+
+@task
+def gx_from_gtotal_x_plain(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
+        task: int, tasks: int) -> None:
     """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gtotal[m,r]
 
     gather, tasks share m j
@@ -345,7 +590,81 @@ def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int,
 
 
 @task
-def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float, task: int,
+def gx_from_gtotal_x_over_r(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * J, task, tasks)
+    for item in range(first, last):
+        m = item // J
+        j = item % J
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                total = gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                if add != 0:
+                    total = total + lanes.read(gx.line((m, j, r), (0, 0, 1)))
+                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                total = gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
+                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gtotal_x_over_j(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        gtotal_common = lanes.fill(gtotal[m, r])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width)) if add == 0 else start
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                total = gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                if add != 0:
+                    total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
+                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                total = gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
+                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+
+
+@choice(gx_from_gtotal_x_over_r, gx_from_gtotal_x_over_j, gx_from_gtotal_x_plain,
+    merges={"M": (0, 0, 0), "R": (2, 1, 2)})
+def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
+        tile: Tile) -> Task[...]:
+    """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gtotal[m,r]
+
+    lanes over r
+    or lanes over j
+    else gather, tasks share m j
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
+        return gx_from_gtotal_x_over_r
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
+        return gx_from_gtotal_x_over_j
+    return gx_from_gtotal_x_plain
+
+
+@task
+def ttotal_from_tx_x_plain(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float, task: int,
         tasks: int) -> None:
     """ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*tx[m,j,r]
 
@@ -359,6 +678,134 @@ def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int,
         for j in range(J):
             total += (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * tx[m, j, r]
         ttotal[m, r] = total
+
+
+@task
+def ttotal_from_tx_x_over_r_side_by_side(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for j in range(J):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        tx_lanes = lanes.read(tx.line((m, j, r), (0, 0, 1)))
+                        x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                        totals[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    lanes.write_where(ttotal.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for j in range(J):
+                        tx_lanes = lanes.read_where(tx.line((m, j, r), (0, 0, 1)), active)
+                        x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                        total = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total)
+                    lanes.write_where(ttotal.line((m, r), (0, 1)), total, active)
+
+
+@task
+def ttotal_from_tx_x_over_r(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
+                    total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    lanes.write_where(ttotal.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def ttotal_from_tx_x_over_j(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * (tile.lines // 2)
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
+                        x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
+                        total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
+                        x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                ttotal[plane, r] = result
+
+
+@choice(ttotal_from_tx_x_over_r_side_by_side, ttotal_from_tx_x_over_r, ttotal_from_tx_x_over_j,
+    ttotal_from_tx_x_plain, merges={"M": (0, 0, 0), "R": (1, 2, 2)})
+def ttotal_from_tx_x(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, J: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """ttotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*tx[m,j,r]
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over j, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J))
+    ):
+        return ttotal_from_tx_x_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
+        return ttotal_from_tx_x_over_r
+    if tile.lanes.width <= J:
+        return ttotal_from_tx_x_over_j
+    return ttotal_from_tx_x_plain
 
 
 @task
@@ -482,18 +929,18 @@ def hother_from_gy_hgother_other_x_over_r_side_by_side(hother: Real2, gy: Real3,
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
-                        total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
+                        totals[0, u] = fma(gy_lanes, x_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
                     other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgother_lanes * result / (other__lanes * other__lanes * other__lanes), result)
@@ -705,7 +1152,7 @@ def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other_: Real2
 
 
 @task
-def htotal_from_gother_hgtotal_hother_total(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
+def htotal_from_gother_hgtotal_hother_total_plain(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
         total_: Real2, M: int, R: int, eps: float, norm: float, task: int, tasks: int) -> None:
     """htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] + chosen(Ne(total[m,r], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[m,r]**(-2 + 1/norm))/norm)*gother[m,r]*hgtotal[m,r])*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)
 
@@ -719,7 +1166,78 @@ def htotal_from_gother_hgtotal_hother_total(htotal: Real2, gother: Real2, hgtota
 
 
 @task
-def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
+def htotal_from_gother_hgtotal_hother_total_over_r(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
+        total_: Real2, M: int, R: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gother_lanes = lanes.read(gother.line((m, r), (0, 1)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (0, 1)))
+                hother_lanes = lanes.read(hother.line((m, r), (0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                total = ((gother_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (hother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(htotal.line((m, r), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gother_lanes = lanes.read_where(gother.line((m, r), (0, 1)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                hother_lanes = lanes.read_where(hother.line((m, r), (0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                total = ((gother_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (hother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(htotal.line((m, r), (0, 1)), total, active)
+
+
+@task
+def htotal_from_gother_hgtotal_hother_total_over_m(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
+        total_: Real2, M: int, R: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over m."""
+    lanes = tile.lanes
+    first, last = share(R, task, tasks)
+    for r in range(first, last):
+        for start in range(0, M, lanes.width):
+            m = max(0, min(start, M - lanes.width))
+            count = min(lanes.width, M - m)
+            if count == lanes.width:
+                gother_lanes = lanes.read(gother.line((m, r), (1, 0)))
+                hgtotal_lanes = lanes.read(hgtotal.line((m, r), (1, 0)))
+                hother_lanes = lanes.read(hother.line((m, r), (1, 0)))
+                total__lanes = lanes.read(total_.line((m, r), (1, 0)))
+                total = ((gother_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (hother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(htotal.line((m, r), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gother_lanes = lanes.read_where(gother.line((m, r), (1, 0)), active)
+                hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (1, 0)), active)
+                hother_lanes = lanes.read_where(hother.line((m, r), (1, 0)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (1, 0)), active)
+                total = ((gother_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (hother_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))) * select(select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(one()) / lanes.fill(norm)), lanes.zero()) >= lanes.fill(eps), lanes.fill(one()), lanes.zero())
+                lanes.write_where(htotal.line((m, r), (1, 0)), total, active)
+
+
+@choice(htotal_from_gother_hgtotal_hother_total_over_r, htotal_from_gother_hgtotal_hother_total_over_m,
+    htotal_from_gother_hgtotal_hother_total_plain, merges={"M": (0, 0, 0, 0, 0), "R": (1, 1, 1, 1, 1)})
+def htotal_from_gother_hgtotal_hother_total(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
+        total_: Real2, M: int, R: int, eps: float, norm: float, tile: Tile) -> Task[...]:
+    """htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] + chosen(Ne(total[m,r], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[m,r]**(-2 + 1/norm))/norm)*gother[m,r]*hgtotal[m,r])*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)
+
+    lanes over r
+    or lanes over m
+    else gather, tasks share m
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > M):
+        return htotal_from_gother_hgtotal_hother_total_over_r
+    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R):
+        return htotal_from_gother_hgtotal_hother_total_over_m
+    return htotal_from_gother_hgtotal_hother_total_plain
+
+
+@task
+def hx_from_gtotal_hgx_htotal_x_plain(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
         J: int, norm: float, add: int, task: int, tasks: int) -> None:
     """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,j,r])**(norm - 2))*sign(x[m,j,r])**2)*gtotal[m,r]*hgx[m,j,r]
 
@@ -734,6 +1252,91 @@ def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Re
             if add != 0:
                 total += hx[m, j, r]
             hx[m, j, r] = total
+
+
+@task
+def hx_from_gtotal_hgx_htotal_x_over_r(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
+        R: int, J: int, norm: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * J, task, tasks)
+    for item in range(first, last):
+        m = item // J
+        j = item % J
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 0, 1)))
+                htotal_lanes = lanes.read(htotal.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read(hx.line((m, j, r), (0, 0, 1)))
+                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
+                htotal_lanes = lanes.read_where(htotal.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
+                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
+        R: int, J: int, norm: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        htotal_common = lanes.fill(htotal[m, r])
+        gtotal_common = lanes.fill(gtotal[m, r])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width)) if add == 0 else start
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
+                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
+                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gtotal_hgx_htotal_x_over_r, hx_from_gtotal_hgx_htotal_x_over_j, hx_from_gtotal_hgx_htotal_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
+def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
+        J: int, norm: float, add: int, tile: Tile) -> Task[...]:
+    """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,j,r])**(norm - 2))*sign(x[m,j,r])**2)*gtotal[m,r]*hgx[m,j,r]
+
+    lanes over r
+    or lanes over j
+    else gather, tasks share m j
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
+        return hx_from_gtotal_hgx_htotal_x_over_r
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
+        return hx_from_gtotal_hgx_htotal_x_over_j
+    return hx_from_gtotal_hgx_htotal_x_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -1052,17 +1655,17 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'total_from_x: gather, tasks share m r',
-        'other_from_total: gather, tasks share m',
+        'total_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
+        'other_from_total: lanes over r, or lanes over m; else gather, tasks share m',
         'y_from_other_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'gother_from_gy_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'gtotal_from_gother_total: gather, tasks share m',
-        'gx_from_gtotal_x: gather, tasks share m j',
-        'ttotal_from_tx_x: gather, tasks share m r',
+        'gtotal_from_gother_total: lanes over r, or lanes over m; else gather, tasks share m',
+        'gx_from_gtotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'ttotal_from_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_other_tother_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'hother_from_gy_hgother_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'hx_from_gy_hgother_other: lanes over r, or lanes over c; else gather, tasks share m c',
-        'htotal_from_gother_hgtotal_hother_total: gather, tasks share m',
-        'hx_from_gtotal_hgx_htotal_x: gather, tasks share m j',
+        'htotal_from_gother_hgtotal_hother_total: lanes over r, or lanes over m; else gather, tasks share m',
+        'hx_from_gtotal_hgx_htotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
     ),
 )

@@ -102,19 +102,19 @@ def mu_from_x_over_n(mu: Real1, x: Real4, N: int, Q0: int, Q1: int, Q2: int, til
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for q0 in range(Q0):
                 for q1 in range(Q1):
                     for q2 in range(Q2):
                         for u in range(tile.lines):
                             n = start + u * lanes.width
                             x_lanes = lanes.read(x.line((n, q0, q1, q2), (1, 0, 0, 0)))
-                            total[0, u] = total[0, u] + x_lanes
+                            totals[0, u] = totals[0, u] + x_lanes
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(Q0) * real(Q1) * real(Q2)), result)
                 lanes.write_where(mu.line((n,), (1,)), result, active)
         else:
@@ -409,19 +409,19 @@ def gmu_from_gy_over_n(gmu: Real1, gy: Real4, N: int, P0: int, P1: int, P2: int,
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for p0 in range(P0):
                 for p1 in range(P1):
                     for p2 in range(P2):
                         for u in range(tile.lines):
                             n = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, p0, p1, p2), (1, 0, 0, 0)))
-                            total[0, u] = fma(lanes.fill(one() if (Q0 <= (p0 - a0 + cut0)) or (Q1 <= (p1 - a1 + cut1)) or (Q2 <= (p2 - a2 + cut2)) or ((p0 - a0 + cut0) < 0) or ((p1 - a1 + cut1) < 0) or ((p2 - a2 + cut2) < 0) else zero()), gy_lanes, total[0, u])
+                            totals[0, u] = fma(lanes.fill(one() if (Q0 <= (p0 - a0 + cut0)) or (Q1 <= (p1 - a1 + cut1)) or (Q2 <= (p2 - a2 + cut2)) or ((p0 - a0 + cut0) < 0) or ((p1 - a1 + cut1) < 0) or ((p2 - a2 + cut2) < 0) else zero()), gy_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gmu.line((n,), (1,)), result, active)
         else:
             for n in range(start, N, lanes.width):

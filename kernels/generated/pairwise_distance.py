@@ -100,19 +100,19 @@ def total_from_a_b_over_n(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
                     b_lanes = lanes.read(b.line((n, j), (1, 0)))
                     u_ = a_lanes + lanes.fill(eps) - b_lanes
-                    total[0, u] = fma(u_, u_, total[0, u])
+                    totals[0, u] = fma(u_, u_, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(total_.line((n,), (1,)), result, active)
         else:
             for n in range(start, N, lanes.width):
@@ -457,19 +457,19 @@ def ttotal_from_a_b_ta_over_n(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
                     b_lanes = lanes.read(b.line((n, j), (1, 0)))
                     ta_lanes = lanes.read(ta.line((n, j), (1, 0)))
-                    total[0, u] = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), total[0, u])
+                    totals[0, u] = fma(ta_lanes, (lanes.fill(real(2)) * a_lanes) + lanes.fill(2 * eps) - (lanes.fill(real(2)) * b_lanes), totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
                 lanes.write_where(ttotal.line((n,), (1,)), result, active)
@@ -574,19 +574,19 @@ def ttotal_from_a_b_tb_over_n(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     a_lanes = lanes.read(a.line((n, j), (1, 0)))
                     b_lanes = lanes.read(b.line((n, j), (1, 0)))
                     tb_lanes = lanes.read(tb.line((n, j), (1, 0)))
-                    total[0, u] = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), total[0, u])
+                    totals[0, u] = fma(tb_lanes, (lanes.fill(real(2)) * b_lanes) - (lanes.fill(real(2)) * a_lanes) - lanes.fill(2 * eps), totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
                 lanes.write_where(ttotal.line((n,), (1,)), result, active)
@@ -622,7 +622,7 @@ def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: 
 
 
 @task
-def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, task: int,
+def htotal_from_gy_hgtotal_total_plain(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, task: int,
         tasks: int) -> None:
     """htotal[n] += chosen(Ne(total[n], 0), -1/(4*total[n]**(3/2)))*gy[n]*hgtotal[n]
 
@@ -632,6 +632,42 @@ def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total
     for n in range(first, last):
         total = ((-(rational(1, 4)) / power(total_[n], rational(3, 2))) if total_[n] != zero() else zero()) * gy[n] * hgtotal[n]
         htotal[n] = total
+
+
+@task
+def htotal_from_gy_hgtotal_total_over_n(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgtotal_lanes = lanes.read(hgtotal.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            total = gy_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(total__lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+            lanes.write_where(htotal.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgtotal_lanes = lanes.read_where(hgtotal.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            total = gy_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(total__lanes, lanes.fill(rational(3, 2)))), lanes.zero())
+            lanes.write_where(htotal.line((n,), (1,)), total, active)
+
+
+@choice(htotal_from_gy_hgtotal_total_over_n, htotal_from_gy_hgtotal_total_plain)
+def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int,
+        tile: Tile) -> Task[...]:
+    """htotal[n] += chosen(Ne(total[n], 0), -1/(4*total[n]**(3/2)))*gy[n]*hgtotal[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return htotal_from_gy_hgtotal_total_over_n
+    return htotal_from_gy_hgtotal_total_plain
 
 
 @task
@@ -825,8 +861,8 @@ def hb_from_a_b_gtotal_hga_hgb_htotal(hb: Real2, a: Real2, b: Real2, gtotal: Rea
 
 
 @task
-def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1, N: int,
-        task: int, tasks: int) -> None:
+def tgtotal_from_gy_tgy_total_ttotal_plain(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1,
+        N: int, task: int, tasks: int) -> None:
     """tgtotal[n] += chosen(Ne(total[n], 0), -1/(4*total[n]**(3/2)))*gy[n]*ttotal[n] + chosen(Ne(total[n], 0), 1/(2*sqrt(total[n])))*tgy[n]
 
     gather, tasks share n
@@ -835,6 +871,44 @@ def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, tota
     for n in range(first, last):
         total = ((-(rational(1, 4)) / power(total_[n], rational(3, 2))) if total_[n] != zero() else zero()) * gy[n] * ttotal[n] + ((rational(1, 2)) / sqrt(total_[n]) if total_[n] != zero() else zero()) * tgy[n]
         tgtotal[n] = total
+
+
+@task
+def tgtotal_from_gy_tgy_total_ttotal_over_n(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1,
+        N: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            ttotal_lanes = lanes.read(ttotal.line((n,), (1,)))
+            total = (gy_lanes * ttotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(total__lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(total__lanes), lanes.zero()))
+            lanes.write_where(tgtotal.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            ttotal_lanes = lanes.read_where(ttotal.line((n,), (1,)), active)
+            total = (gy_lanes * ttotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(total__lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgy_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(total__lanes), lanes.zero()))
+            lanes.write_where(tgtotal.line((n,), (1,)), total, active)
+
+
+@choice(tgtotal_from_gy_tgy_total_ttotal_over_n, tgtotal_from_gy_tgy_total_ttotal_plain)
+def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1, N: int,
+        tile: Tile) -> Task[...]:
+    """tgtotal[n] += chosen(Ne(total[n], 0), -1/(4*total[n]**(3/2)))*gy[n]*ttotal[n] + chosen(Ne(total[n], 0), 1/(2*sqrt(total[n])))*tgy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgtotal_from_gy_tgy_total_ttotal_over_n
+    return tgtotal_from_gy_tgy_total_ttotal_plain
 
 
 def sizes(N: int, J: int) -> dict[str, int]:
@@ -1074,9 +1148,9 @@ DEFINITION = Definition(
         'gb_from_a_b_gtotal: lanes over j, or lanes over n; else gather, tasks share n',
         'ttotal_from_a_b_ta: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'ttotal_from_a_b_tb: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
-        'htotal_from_gy_hgtotal_total: gather, tasks share n',
+        'htotal_from_gy_hgtotal_total: lanes over n; else gather, tasks share n',
         'ha_from_a_b_gtotal_hga_hgb_htotal: lanes over j, or lanes over n; else gather, tasks share n',
         'hb_from_a_b_gtotal_hga_hgb_htotal: lanes over j, or lanes over n; else gather, tasks share n',
-        'tgtotal_from_gy_tgy_total_ttotal: gather, tasks share n',
+        'tgtotal_from_gy_tgy_total_ttotal: lanes over n; else gather, tasks share n',
     ),
 )

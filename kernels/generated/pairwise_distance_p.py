@@ -13,13 +13,22 @@ from kernels.runtime import (
     Program,
     Real1,
     Real2,
+    Task,
     Tensor,
+    Tile,
     absolute,
+    ceil_div,
+    choice,
+    equal,
+    fma,
+    one,
     power,
     require_abi,
+    select,
     share,
     sign,
     task,
+    unequal,
     zero,
 )
 
@@ -27,7 +36,7 @@ require_abi(8, __name__)
 
 
 @task
-def total_from_a_b(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float, norm: float, task: int,
+def total_from_a_b_plain(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float, norm: float, task: int,
         tasks: int) -> None:
     """total[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), Abs(eps + a[n,j] - b[n,j])**norm)
 
@@ -42,7 +51,97 @@ def total_from_a_b(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float
 
 
 @task
-def y_from_total(y: Real1, total_: Real1, N: int, norm: float, task: int, tasks: int) -> None:
+def total_from_a_b_over_j(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read(a.line((plane, j), (0, 1)))
+                        b_lanes = lanes.read(b.line((plane, j), (0, 1)))
+                        total[0, u] = total[0, u] + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero())
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
+                        b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
+                        total[0, u] = select(active, total[0, u] + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero()), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                total_[plane] = result
+
+
+@task
+def total_from_a_b_over_n(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    totals[0, u] = totals[0, u] + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero())
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                lanes.write_where(total_.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    total = total + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero())
+                lanes.write_where(total_.line((n,), (1,)), total, active)
+
+
+@choice(total_from_a_b_over_j, total_from_a_b_over_n, total_from_a_b_plain)
+def total_from_a_b(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps: float, norm: float,
+        tile: Tile) -> Task[...]:
+    """total[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), Abs(eps + a[n,j] - b[n,j])**norm)
+
+    lanes over j, combined at the end
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J:
+        return total_from_a_b_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return total_from_a_b_over_n
+    return total_from_a_b_plain
+
+
+@task
+def y_from_total_plain(y: Real1, total_: Real1, N: int, norm: float, task: int, tasks: int) -> None:
     """y[n] += chosen(Ne(total[n], 0), total[n]**(1/norm))
 
     gather, tasks share n
@@ -54,7 +153,37 @@ def y_from_total(y: Real1, total_: Real1, N: int, norm: float, task: int, tasks:
 
 
 @task
-def gtotal_from_gy_total(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: float, task: int,
+def y_from_total_over_n(y: Real1, total_: Real1, N: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            total = select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero())
+            lanes.write_where(y.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            total = select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(1 / norm)), lanes.zero())
+            lanes.write_where(y.line((n,), (1,)), total, active)
+
+
+@choice(y_from_total_over_n, y_from_total_plain)
+def y_from_total(y: Real1, total_: Real1, N: int, norm: float, tile: Tile) -> Task[...]:
+    """y[n] += chosen(Ne(total[n], 0), total[n]**(1/norm))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return y_from_total_over_n
+    return y_from_total_plain
+
+
+@task
+def gtotal_from_gy_total_plain(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: float, task: int,
         tasks: int) -> None:
     """gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
 
@@ -67,7 +196,40 @@ def gtotal_from_gy_total(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: 
 
 
 @task
-def ga_from_a_b_gtotal(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+def gtotal_from_gy_total_over_n(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            total = gy_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+            lanes.write_where(gtotal.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            total = gy_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero())
+            lanes.write_where(gtotal.line((n,), (1,)), total, active)
+
+
+@choice(gtotal_from_gy_total_over_n, gtotal_from_gy_total_plain)
+def gtotal_from_gy_total(gtotal: Real1, gy: Real1, total_: Real1, N: int, norm: float, tile: Tile) -> Task[...]:
+    """gtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*gy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gtotal_from_gy_total_over_n
+    return gtotal_from_gy_total_plain
+
+
+@task
+def ga_from_a_b_gtotal_plain(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
         task: int, tasks: int) -> None:
     """ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
 
@@ -81,7 +243,76 @@ def ga_from_a_b_gtotal(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: 
 
 
 @task
-def gb_from_a_b_gtotal(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+def ga_from_a_b_gtotal_over_j(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        gtotal_common = lanes.fill(gtotal[n])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (0, 1)))
+                b_lanes = lanes.read(b.line((n, j), (0, 1)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())
+                lanes.write_where(ga.line((n, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())
+                lanes.write_where(ga.line((n, j), (0, 1)), total, active)
+
+
+@task
+def ga_from_a_b_gtotal_over_n(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                gtotal_lanes = lanes.read(gtotal.line((n,), (1,)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())
+                lanes.write_where(ga.line((n, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                gtotal_lanes = lanes.read_where(gtotal.line((n,), (1,)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())
+                lanes.write_where(ga.line((n, j), (1, 0)), total, active)
+
+
+@choice(ga_from_a_b_gtotal_over_j, ga_from_a_b_gtotal_over_n, ga_from_a_b_gtotal_plain)
+def ga_from_a_b_gtotal(ga: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile) -> Task[...]:
+    """ga[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
+
+    lanes over j
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
+        return ga_from_a_b_gtotal_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return ga_from_a_b_gtotal_over_n
+    return ga_from_a_b_gtotal_plain
+
+
+@task
+def gb_from_a_b_gtotal_plain(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
         task: int, tasks: int) -> None:
     """gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
 
@@ -95,7 +326,76 @@ def gb_from_a_b_gtotal(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: 
 
 
 @task
-def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
+def gb_from_a_b_gtotal_over_j(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        gtotal_common = lanes.fill(gtotal[n])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (0, 1)))
+                b_lanes = lanes.read(b.line((n, j), (0, 1)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())
+                lanes.write_where(gb.line((n, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())
+                lanes.write_where(gb.line((n, j), (0, 1)), total, active)
+
+
+@task
+def gb_from_a_b_gtotal_over_n(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                gtotal_lanes = lanes.read(gtotal.line((n,), (1,)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())
+                lanes.write_where(gb.line((n, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                gtotal_lanes = lanes.read_where(gtotal.line((n,), (1,)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                total = gtotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())
+                lanes.write_where(gb.line((n, j), (1, 0)), total, active)
+
+
+@choice(gb_from_a_b_gtotal_over_j, gb_from_a_b_gtotal_over_n, gb_from_a_b_gtotal_plain)
+def gb_from_a_b_gtotal(gb: Real2, a: Real2, b: Real2, gtotal: Real1, N: int, J: int, eps: float, norm: float,
+        tile: Tile) -> Task[...]:
+    """gb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*gtotal[n]
+
+    lanes over j
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
+        return gb_from_a_b_gtotal_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return gb_from_a_b_gtotal_over_n
+    return gb_from_a_b_gtotal_plain
+
+
+@task
+def ttotal_from_a_b_ta_plain(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
         add: int, task: int, tasks: int) -> None:
     """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*ta[n,j]
 
@@ -112,7 +412,111 @@ def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: 
 
 
 @task
-def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
+def ttotal_from_a_b_ta_over_j(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read(a.line((plane, j), (0, 1)))
+                        b_lanes = lanes.read(b.line((plane, j), (0, 1)))
+                        ta_lanes = lanes.read(ta.line((plane, j), (0, 1)))
+                        u_ = a_lanes + lanes.fill(eps) - b_lanes
+                        total[0, u] = fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), total[0, u])
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
+                        b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
+                        ta_lanes = lanes.read_where(ta.line((plane, j), (0, 1)), active)
+                        u_ = a_lanes + lanes.fill(eps) - b_lanes
+                        total[0, u] = select(active, fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += ttotal[plane]
+                ttotal[plane] = result
+
+
+@task
+def ttotal_from_a_b_ta_over_n(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    ta_lanes = lanes.read(ta.line((n, j), (1, 0)))
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    totals[0, u] = fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    ta_lanes = lanes.read_where(ta.line((n, j), (1, 0)), active)
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    total = fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
+
+
+@choice(ttotal_from_a_b_ta_over_j, ttotal_from_a_b_ta_over_n, ttotal_from_a_b_ta_plain)
+def ttotal_from_a_b_ta(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile) -> Task[...]:
+    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*ta[n,j]
+
+    lanes over j, combined at the end
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J:
+        return ttotal_from_a_b_ta_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return ttotal_from_a_b_ta_over_n
+    return ttotal_from_a_b_ta_plain
+
+
+@task
+def ttotal_from_a_b_tb_plain(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
         add: int, task: int, tasks: int) -> None:
     """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*tb[n,j]
 
@@ -129,7 +533,111 @@ def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: 
 
 
 @task
-def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, norm: float,
+def ttotal_from_a_b_tb_over_j(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(N, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, J, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
+                if j + lanes.width <= J:
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read(a.line((plane, j), (0, 1)))
+                        b_lanes = lanes.read(b.line((plane, j), (0, 1)))
+                        tb_lanes = lanes.read(tb.line((plane, j), (0, 1)))
+                        u_ = a_lanes + lanes.fill(eps) - b_lanes
+                        total[0, u] = fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), total[0, u])
+                else:
+                    active = lanes.first(J - j)
+                    for u in range(tile.lines // 2):
+                        plane = min(n + u, N - 1)
+                        a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
+                        b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
+                        tb_lanes = lanes.read_where(tb.line((plane, j), (0, 1)), active)
+                        u_ = a_lanes + lanes.fill(eps) - b_lanes
+                        total[0, u] = select(active, fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(n + u, N - 1)
+            if n + u < N:
+                result = lanes.sum(wide[0, u])
+                if add != 0:
+                    result += ttotal[plane]
+                ttotal[plane] = result
+
+
+@task
+def ttotal_from_a_b_tb_over_n(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for j in range(J):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                    b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                    tb_lanes = lanes.read(tb.line((n, j), (1, 0)))
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    totals[0, u] = fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for j in range(J):
+                    a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                    b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                    tb_lanes = lanes.read_where(tb.line((n, j), (1, 0)), active)
+                    u_ = a_lanes + lanes.fill(eps) - b_lanes
+                    total = fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), total)
+                if add != 0:
+                    total = total + lanes.read_where(ttotal.line((n,), (1,)), active)
+                lanes.write_where(ttotal.line((n,), (1,)), total, active)
+
+
+@choice(ttotal_from_a_b_tb_over_j, ttotal_from_a_b_tb_over_n, ttotal_from_a_b_tb_plain)
+def ttotal_from_a_b_tb(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: int, J: int, eps: float, norm: float,
+        add: int, tile: Tile) -> Task[...]:
+    """ttotal[n] += sum[j] chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*tb[n,j]
+
+    lanes over j, combined at the end
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J:
+        return ttotal_from_a_b_tb_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return ttotal_from_a_b_tb_over_n
+    return ttotal_from_a_b_tb_plain
+
+
+@task
+def htotal_from_gy_hgtotal_total_plain(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, norm: float,
         task: int, tasks: int) -> None:
     """htotal[n] += chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*hgtotal[n]
 
@@ -142,7 +650,43 @@ def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total
 
 
 @task
-def ha_from_a_b_gtotal_hga_hgb_htotal(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+def htotal_from_gy_hgtotal_total_over_n(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int,
+        norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hgtotal_lanes = lanes.read(hgtotal.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            total = gy_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+            lanes.write_where(htotal.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hgtotal_lanes = lanes.read_where(hgtotal.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            total = gy_lanes * hgtotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())
+            lanes.write_where(htotal.line((n,), (1,)), total, active)
+
+
+@choice(htotal_from_gy_hgtotal_total_over_n, htotal_from_gy_hgtotal_total_plain)
+def htotal_from_gy_hgtotal_total(htotal: Real1, gy: Real1, hgtotal: Real1, total_: Real1, N: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """htotal[n] += chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*hgtotal[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return htotal_from_gy_hgtotal_total_over_n
+    return htotal_from_gy_hgtotal_total_plain
+
+
+@task
+def ha_from_a_b_gtotal_hga_hgb_htotal_plain(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
         htotal: Real1, N: int, J: int, eps: float, norm: float, task: int, tasks: int) -> None:
     """ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j]
 
@@ -156,7 +700,105 @@ def ha_from_a_b_gtotal_hga_hgb_htotal(ha: Real2, a: Real2, b: Real2, gtotal: Rea
 
 
 @task
-def hb_from_a_b_gtotal_hga_hgb_htotal(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+def ha_from_a_b_gtotal_hga_hgb_htotal_over_j(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        htotal_common = lanes.fill(htotal[n])
+        gtotal_common = lanes.fill(gtotal[n])
+        gtotal_common_ = lanes.fill(gtotal[n])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (0, 1)))
+                b_lanes = lanes.read(b.line((n, j), (0, 1)))
+                hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
+                hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = a_lanes + lanes.fill(eps) - b_lanes
+                u_3 = select(u_2 > lanes.zero(), lanes.fill(one()), select(u_2 < lanes.zero(), -lanes.fill(one()), select(equal(u_2, lanes.zero()), lanes.zero(), u_2)))
+                u_4 = a_lanes + lanes.fill(eps) - b_lanes
+                u_5 = select(u_4 > lanes.zero(), lanes.fill(one()), select(u_4 < lanes.zero(), -lanes.fill(one()), select(equal(u_4, lanes.zero()), lanes.zero(), u_4)))
+                total = (htotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())) + (gtotal_common * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_3 * u_3), lanes.zero())) + (gtotal_common_ * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_5 * u_5)), lanes.zero()))
+                lanes.write_where(ha.line((n, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
+                hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
+                hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = a_lanes + lanes.fill(eps) - b_lanes
+                u_3 = select(u_2 > lanes.zero(), lanes.fill(one()), select(u_2 < lanes.zero(), -lanes.fill(one()), select(equal(u_2, lanes.zero()), lanes.zero(), u_2)))
+                u_4 = a_lanes + lanes.fill(eps) - b_lanes
+                u_5 = select(u_4 > lanes.zero(), lanes.fill(one()), select(u_4 < lanes.zero(), -lanes.fill(one()), select(equal(u_4, lanes.zero()), lanes.zero(), u_4)))
+                total = (htotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero())) + (gtotal_common * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_3 * u_3), lanes.zero())) + (gtotal_common_ * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_5 * u_5)), lanes.zero()))
+                lanes.write_where(ha.line((n, j), (0, 1)), total, active)
+
+
+@task
+def ha_from_a_b_gtotal_hga_hgb_htotal_over_n(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                gtotal_lanes = lanes.read(gtotal.line((n,), (1,)))
+                hga_lanes = lanes.read(hga.line((n, j), (1, 0)))
+                hgb_lanes = lanes.read(hgb.line((n, j), (1, 0)))
+                htotal_lanes = lanes.read(htotal.line((n,), (1,)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))
+                u_3 = a_lanes + lanes.fill(eps) - b_lanes
+                u_4 = select(u_3 > lanes.zero(), lanes.fill(one()), select(u_3 < lanes.zero(), -lanes.fill(one()), select(equal(u_3, lanes.zero()), lanes.zero(), u_3)))
+                u_5 = a_lanes + lanes.fill(eps) - b_lanes
+                total = (gtotal_lanes * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) + (gtotal_lanes * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_4 * u_4)), lanes.zero())) + (htotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_5 > lanes.zero(), lanes.fill(one()), select(u_5 < lanes.zero(), -lanes.fill(one()), select(equal(u_5, lanes.zero()), lanes.zero(), u_5))), lanes.zero()))
+                lanes.write_where(ha.line((n, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                gtotal_lanes = lanes.read_where(gtotal.line((n,), (1,)), active)
+                hga_lanes = lanes.read_where(hga.line((n, j), (1, 0)), active)
+                hgb_lanes = lanes.read_where(hgb.line((n, j), (1, 0)), active)
+                htotal_lanes = lanes.read_where(htotal.line((n,), (1,)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))
+                u_3 = a_lanes + lanes.fill(eps) - b_lanes
+                u_4 = select(u_3 > lanes.zero(), lanes.fill(one()), select(u_3 < lanes.zero(), -lanes.fill(one()), select(equal(u_3, lanes.zero()), lanes.zero(), u_3)))
+                u_5 = a_lanes + lanes.fill(eps) - b_lanes
+                total = (gtotal_lanes * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) + (gtotal_lanes * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_4 * u_4)), lanes.zero())) + (htotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_5 > lanes.zero(), lanes.fill(one()), select(u_5 < lanes.zero(), -lanes.fill(one()), select(equal(u_5, lanes.zero()), lanes.zero(), u_5))), lanes.zero()))
+                lanes.write_where(ha.line((n, j), (1, 0)), total, active)
+
+
+@choice(ha_from_a_b_gtotal_hga_hgb_htotal_over_j, ha_from_a_b_gtotal_hga_hgb_htotal_over_n,
+    ha_from_a_b_gtotal_hga_hgb_htotal_plain)
+def ha_from_a_b_gtotal_hga_hgb_htotal(ha: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile) -> Task[...]:
+    """ha[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j]
+
+    lanes over j
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
+        return ha_from_a_b_gtotal_hga_hgb_htotal_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return ha_from_a_b_gtotal_hga_hgb_htotal_over_n
+    return ha_from_a_b_gtotal_hga_hgb_htotal_plain
+
+
+@task
+def hb_from_a_b_gtotal_hga_hgb_htotal_plain(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
         htotal: Real1, N: int, J: int, eps: float, norm: float, task: int, tasks: int) -> None:
     """hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j]
 
@@ -170,8 +812,106 @@ def hb_from_a_b_gtotal_hga_hgb_htotal(hb: Real2, a: Real2, b: Real2, gtotal: Rea
 
 
 @task
-def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1, N: int,
-        norm: float, task: int, tasks: int) -> None:
+def hb_from_a_b_gtotal_hga_hgb_htotal_over_j(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over j."""
+    lanes = tile.lanes
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        htotal_common = lanes.fill(htotal[n])
+        gtotal_common = lanes.fill(gtotal[n])
+        gtotal_common_ = lanes.fill(gtotal[n])
+        for start in range(0, J, lanes.width):
+            j = max(0, min(start, J - lanes.width))
+            count = min(lanes.width, J - j)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (0, 1)))
+                b_lanes = lanes.read(b.line((n, j), (0, 1)))
+                hga_lanes = lanes.read(hga.line((n, j), (0, 1)))
+                hgb_lanes = lanes.read(hgb.line((n, j), (0, 1)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = a_lanes + lanes.fill(eps) - b_lanes
+                u_3 = select(u_2 > lanes.zero(), lanes.fill(one()), select(u_2 < lanes.zero(), -lanes.fill(one()), select(equal(u_2, lanes.zero()), lanes.zero(), u_2)))
+                u_4 = a_lanes + lanes.fill(eps) - b_lanes
+                u_5 = select(u_4 > lanes.zero(), lanes.fill(one()), select(u_4 < lanes.zero(), -lanes.fill(one()), select(equal(u_4, lanes.zero()), lanes.zero(), u_4)))
+                total = (htotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())) + (gtotal_common * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_3 * u_3)), lanes.zero())) + (gtotal_common_ * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_5 * u_5), lanes.zero()))
+                lanes.write_where(hb.line((n, j), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (0, 1)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (0, 1)), active)
+                hga_lanes = lanes.read_where(hga.line((n, j), (0, 1)), active)
+                hgb_lanes = lanes.read_where(hgb.line((n, j), (0, 1)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = a_lanes + lanes.fill(eps) - b_lanes
+                u_3 = select(u_2 > lanes.zero(), lanes.fill(one()), select(u_2 < lanes.zero(), -lanes.fill(one()), select(equal(u_2, lanes.zero()), lanes.zero(), u_2)))
+                u_4 = a_lanes + lanes.fill(eps) - b_lanes
+                u_5 = select(u_4 > lanes.zero(), lanes.fill(one()), select(u_4 < lanes.zero(), -lanes.fill(one()), select(equal(u_4, lanes.zero()), lanes.zero(), u_4)))
+                total = (htotal_common * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero())) + (gtotal_common * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_3 * u_3)), lanes.zero())) + (gtotal_common_ * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_5 * u_5), lanes.zero()))
+                lanes.write_where(hb.line((n, j), (0, 1)), total, active)
+
+
+@task
+def hb_from_a_b_gtotal_hga_hgb_htotal_over_n(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(J, task, tasks)
+    for j in range(first, last):
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            if count == lanes.width:
+                a_lanes = lanes.read(a.line((n, j), (1, 0)))
+                b_lanes = lanes.read(b.line((n, j), (1, 0)))
+                gtotal_lanes = lanes.read(gtotal.line((n,), (1,)))
+                hga_lanes = lanes.read(hga.line((n, j), (1, 0)))
+                hgb_lanes = lanes.read(hgb.line((n, j), (1, 0)))
+                htotal_lanes = lanes.read(htotal.line((n,), (1,)))
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))
+                u_3 = a_lanes + lanes.fill(eps) - b_lanes
+                u_4 = select(u_3 > lanes.zero(), lanes.fill(one()), select(u_3 < lanes.zero(), -lanes.fill(one()), select(equal(u_3, lanes.zero()), lanes.zero(), u_3)))
+                u_5 = a_lanes + lanes.fill(eps) - b_lanes
+                total = (gtotal_lanes * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2)), lanes.zero())) + (gtotal_lanes * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_4 * u_4), lanes.zero())) + (htotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_5 > lanes.zero(), lanes.fill(one()), select(u_5 < lanes.zero(), -lanes.fill(one()), select(equal(u_5, lanes.zero()), lanes.zero(), u_5)))), lanes.zero()))
+                lanes.write_where(hb.line((n, j), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                a_lanes = lanes.read_where(a.line((n, j), (1, 0)), active)
+                b_lanes = lanes.read_where(b.line((n, j), (1, 0)), active)
+                gtotal_lanes = lanes.read_where(gtotal.line((n,), (1,)), active)
+                hga_lanes = lanes.read_where(hga.line((n, j), (1, 0)), active)
+                hgb_lanes = lanes.read_where(hgb.line((n, j), (1, 0)), active)
+                htotal_lanes = lanes.read_where(htotal.line((n,), (1,)), active)
+                u_ = a_lanes + lanes.fill(eps) - b_lanes
+                u_2 = select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))
+                u_3 = a_lanes + lanes.fill(eps) - b_lanes
+                u_4 = select(u_3 > lanes.zero(), lanes.fill(one()), select(u_3 < lanes.zero(), -lanes.fill(one()), select(equal(u_3, lanes.zero()), lanes.zero(), u_3)))
+                u_5 = a_lanes + lanes.fill(eps) - b_lanes
+                total = (gtotal_lanes * hga_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2)), lanes.zero())) + (gtotal_lanes * hgb_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_4 * u_4), lanes.zero())) + (htotal_lanes * select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_5 > lanes.zero(), lanes.fill(one()), select(u_5 < lanes.zero(), -lanes.fill(one()), select(equal(u_5, lanes.zero()), lanes.zero(), u_5)))), lanes.zero()))
+                lanes.write_where(hb.line((n, j), (1, 0)), total, active)
+
+
+@choice(hb_from_a_b_gtotal_hga_hgb_htotal_over_j, hb_from_a_b_gtotal_hga_hgb_htotal_over_n,
+    hb_from_a_b_gtotal_hga_hgb_htotal_plain)
+def hb_from_a_b_gtotal_hga_hgb_htotal(hb: Real2, a: Real2, b: Real2, gtotal: Real1, hga: Real2, hgb: Real2,
+        htotal: Real1, N: int, J: int, eps: float, norm: float, tile: Tile) -> Task[...]:
+    """hb[n,j] += chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*Abs(eps + a[n,j] - b[n,j])**(norm - 1)*sign(eps + a[n,j] - b[n,j]))*htotal[n] + chosen(Ne(eps + a[n,j] - b[n,j], 0), -norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hga[n,j] + chosen(Ne(eps + a[n,j] - b[n,j], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(eps + a[n,j] - b[n,j])**(norm - 2))*sign(eps + a[n,j] - b[n,j])**2)*gtotal[n]*hgb[n,j]
+
+    lanes over j
+    or lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
+        return hb_from_a_b_gtotal_hga_hgb_htotal_over_j
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
+        return hb_from_a_b_gtotal_hga_hgb_htotal_over_n
+    return hb_from_a_b_gtotal_hga_hgb_htotal_plain
+
+
+@task
+def tgtotal_from_gy_tgy_total_ttotal_plain(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1,
+        N: int, norm: float, task: int, tasks: int) -> None:
     """tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*tgy[n] + chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*ttotal[n]
 
     gather, tasks share n
@@ -180,6 +920,44 @@ def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, tota
     for n in range(first, last):
         total = (power(total_[n], (-1 + 1 / norm)) / norm if total_[n] != zero() else zero()) * tgy[n] + ((-1 + 1 / norm) * (power(total_[n], (-2 + 1 / norm)) if (-1 + 1 / norm) != zero() else zero()) / norm if total_[n] != zero() else zero()) * gy[n] * ttotal[n]
         tgtotal[n] = total
+
+
+@task
+def tgtotal_from_gy_tgy_total_ttotal_over_n(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1,
+        N: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            total__lanes = lanes.read(total_.line((n,), (1,)))
+            ttotal_lanes = lanes.read(ttotal.line((n,), (1,)))
+            total = (gy_lanes * ttotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+            lanes.write_where(tgtotal.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            total__lanes = lanes.read_where(total_.line((n,), (1,)), active)
+            ttotal_lanes = lanes.read_where(ttotal.line((n,), (1,)), active)
+            total = (gy_lanes * ttotal_lanes * select(unequal(total__lanes, lanes.fill(zero())), lanes.fill(-1 + 1 / norm) * select(lanes.where((-1 + 1 / norm) != zero()), power(total__lanes, lanes.fill(-2 + 1 / norm)), lanes.zero()) / lanes.fill(norm), lanes.zero())) + (tgy_lanes * select(unequal(total__lanes, lanes.fill(zero())), power(total__lanes, lanes.fill(-1 + 1 / norm)) / lanes.fill(norm), lanes.zero()))
+            lanes.write_where(tgtotal.line((n,), (1,)), total, active)
+
+
+@choice(tgtotal_from_gy_tgy_total_ttotal_over_n, tgtotal_from_gy_tgy_total_ttotal_plain)
+def tgtotal_from_gy_tgy_total_ttotal(tgtotal: Real1, gy: Real1, tgy: Real1, total_: Real1, ttotal: Real1, N: int,
+        norm: float, tile: Tile) -> Task[...]:
+    """tgtotal[n] += chosen(Ne(total[n], 0), total[n]**(-1 + 1/norm)/norm)*tgy[n] + chosen(Ne(total[n], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[n]**(-2 + 1/norm))/norm)*gy[n]*ttotal[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgtotal_from_gy_tgy_total_ttotal_over_n
+    return tgtotal_from_gy_tgy_total_ttotal_plain
 
 
 def sizes(N: int, J: int) -> dict[str, int]:
@@ -421,16 +1199,16 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'total_from_a_b: gather, tasks share n',
-        'y_from_total: gather, tasks share n',
-        'gtotal_from_gy_total: gather, tasks share n',
-        'ga_from_a_b_gtotal: gather, tasks share n',
-        'gb_from_a_b_gtotal: gather, tasks share n',
-        'ttotal_from_a_b_ta: gather, tasks share n',
-        'ttotal_from_a_b_tb: gather, tasks share n',
-        'htotal_from_gy_hgtotal_total: gather, tasks share n',
-        'ha_from_a_b_gtotal_hga_hgb_htotal: gather, tasks share n',
-        'hb_from_a_b_gtotal_hga_hgb_htotal: gather, tasks share n',
-        'tgtotal_from_gy_tgy_total_ttotal: gather, tasks share n',
+        'total_from_a_b: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
+        'y_from_total: lanes over n; else gather, tasks share n',
+        'gtotal_from_gy_total: lanes over n; else gather, tasks share n',
+        'ga_from_a_b_gtotal: lanes over j, or lanes over n; else gather, tasks share n',
+        'gb_from_a_b_gtotal: lanes over j, or lanes over n; else gather, tasks share n',
+        'ttotal_from_a_b_ta: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
+        'ttotal_from_a_b_tb: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
+        'htotal_from_gy_hgtotal_total: lanes over n; else gather, tasks share n',
+        'ha_from_a_b_gtotal_hga_hgb_htotal: lanes over j, or lanes over n; else gather, tasks share n',
+        'hb_from_a_b_gtotal_hga_hgb_htotal: lanes over j, or lanes over n; else gather, tasks share n',
+        'tgtotal_from_gy_tgy_total_ttotal: lanes over n; else gather, tasks share n',
     ),
 )

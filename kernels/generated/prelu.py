@@ -171,19 +171,19 @@ def gw_from_gy_x_over_c(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for m in range(M):
                 for r in range(R):
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                        total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u])
+                        totals[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gw.line((c,), (1,)), result, active)
         else:
             for c in range(start, C, lanes.width):
@@ -457,9 +457,9 @@ def hw_from_gy_hgx_x_over_c(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
     for start in range(first * block, min(C, last * block), block):
         if start + block <= C:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for m in range(M):
                 for r in range(R):
                     for u in range(tile.lines):
@@ -467,10 +467,10 @@ def hw_from_gy_hgx_x_over_c(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
                         hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
-                        total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u])
+                        totals[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 if add != 0:
                     result = result + lanes.read_where(hw.line((c,), (1,)), active)
                 lanes.write_where(hw.line((c,), (1,)), result, active)

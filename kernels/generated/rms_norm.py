@@ -102,17 +102,17 @@ def y_sum_from_x_over_n(y_sum: Real1, x: Real2, N: int, J: int, tile: Tile, task
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     x_lanes = lanes.read(x.line((n, j), (1, 0)))
-                    total[0, u] = fma(x_lanes, x_lanes, total[0, u])
+                    totals[0, u] = fma(x_lanes, x_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), result / lanes.fill(real(J)), result)
                 lanes.write_where(y_sum.line((n,), (1,)), result, active)
         else:
@@ -371,18 +371,18 @@ def ty_sum_from_tx_x_over_n(ty_sum: Real1, tx: Real2, x: Real2, N: int, J: int, 
     for start in range(first * block, min(N, last * block), block):
         if start + block <= N:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for j in range(J):
                 for u in range(tile.lines):
                     n = start + u * lanes.width
                     tx_lanes = lanes.read(tx.line((n, j), (1, 0)))
                     x_lanes = lanes.read(x.line((n, j), (1, 0)))
-                    total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
+                    totals[0, u] = fma(tx_lanes, x_lanes, totals[0, u])
             for u in range(tile.lines):
                 n = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * result / lanes.fill(real(J)), result)
                 lanes.write_where(ty_sum.line((n,), (1,)), result, active)
         else:
@@ -509,7 +509,7 @@ def ty_from_tw_tx_ty_sum_w_x_y_sum(ty: Real2, tw: Real1, tx: Real2, ty_sum: Real
 
 
 @task
-def hw_from_gy_hgy_sum_x_y_sum(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+def hw_from_gy_hgy_sum_x_y_sum_plain(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
         eps: float, add: int, task: int, tasks: int) -> None:
     """hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
 
@@ -524,6 +524,111 @@ def hw_from_gy_hgy_sum_x_y_sum(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y
         if add != 0:
             total += hw[i]
         hw[i] = total
+
+
+@task
+def hw_from_gy_hgy_sum_x_y_sum_over_i(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(I, last * block), block):
+        if start + block <= I:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                common = lanes.fill(hgy_sum[n]) / power(lanes.fill(eps) + lanes.fill(y_sum[n]), lanes.fill(rational(3, 2)))
+                for u in range(tile.lines):
+                    i = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                    x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                    totals[0, u] = fma(common * gy_lanes, x_lanes, totals[0, u])
+            for u in range(tile.lines):
+                i = start + u * lanes.width
+                result = totals[0, u]
+                result = -(lanes.fill(rational(1, 2)) * result)
+                if add != 0:
+                    result = result + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), result, active)
+        else:
+            for i in range(start, I, lanes.width):
+                count = min(lanes.width, I - i)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    common = lanes.fill(hgy_sum[n]) / power(lanes.fill(eps) + lanes.fill(y_sum[n]), lanes.fill(rational(3, 2)))
+                    gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                    total = fma(common * gy_lanes, x_lanes, total)
+                total = -(lanes.fill(rational(1, 2)) * total)
+                if add != 0:
+                    total = total + lanes.read_where(hw.line((i,), (1,)), active)
+                lanes.write_where(hw.line((i,), (1,)), total, active)
+
+
+@task
+def hw_from_gy_hgy_sum_x_y_sum_over_n(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(I, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        i = item * (tile.lines // 2)
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    for u in range(tile.lines // 2):
+                        plane = min(i + u, I - 1)
+                        gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
+                        hgy_sum_lanes = lanes.read(hgy_sum.line((n,), (1,)))
+                        x_lanes = lanes.read(x.line((n, plane), (1, 0)))
+                        y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
+                        total[0, u] = total[0, u] + gy_lanes * hgy_sum_lanes * x_lanes / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
+                else:
+                    active = lanes.first(N - n)
+                    for u in range(tile.lines // 2):
+                        plane = min(i + u, I - 1)
+                        gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
+                        hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
+                        x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
+                        y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
+                        total[0, u] = select(active, total[0, u] + gy_lanes * hgy_sum_lanes * x_lanes / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(i + u, I - 1)
+            if i + u < I:
+                result = lanes.sum(wide[0, u])
+                result = -(rational(1, 2)) * result
+                if add != 0:
+                    result += hw[plane]
+                hw[plane] = result
+
+
+@choice(hw_from_gy_hgy_sum_x_y_sum_over_i, hw_from_gy_hgy_sum_x_y_sum_over_n, hw_from_gy_hgy_sum_x_y_sum_plain)
+def hw_from_gy_hgy_sum_x_y_sum(hw: Real1, gy: Real2, hgy_sum: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, add: int, tile: Tile) -> Task[...]:
+    """hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
+
+    lanes over i
+    or lanes over n, combined at the end
+    else gather, tasks share i
+    """
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return hw_from_gy_hgy_sum_x_y_sum_over_i
+    if tile.lanes.width <= N:
+        return hw_from_gy_hgy_sum_x_y_sum_over_n
+    return hw_from_gy_hgy_sum_x_y_sum_plain
 
 
 @task
@@ -590,16 +695,65 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i(hy_sum: Real1, gy: Real2, hgy_sum: R
                 hy_sum[plane] = result
 
 
-@choice(hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i, hy_sum_from_gy_hgy_sum_w_x_y_sum_plain)
+@task
+def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_n(hy_sum: Real1, gy: Real2, hgy_sum: Real1, w: Real1, x: Real2,
+        y_sum: Real1, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(N, last * block), block):
+        if start + block <= N:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    n = start + u * lanes.width
+                    gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                    x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(w[i]) * gy_lanes, x_lanes, totals[0, u])
+            for u in range(tile.lines):
+                n = start + u * lanes.width
+                result = totals[0, u]
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
+                result = select(unequal(result, lanes.zero()), lanes.fill(rational(3, 4)) * hgy_sum_lanes * result / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), result)
+                if add != 0:
+                    result = result + lanes.read_where(hy_sum.line((n,), (1,)), active)
+                lanes.write_where(hy_sum.line((n,), (1,)), result, active)
+        else:
+            for n in range(start, N, lanes.width):
+                count = min(lanes.width, N - n)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                    x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                    total = fma(lanes.fill(w[i]) * gy_lanes, x_lanes, total)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
+                total = select(unequal(total, lanes.zero()), lanes.fill(rational(3, 4)) * hgy_sum_lanes * total / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(5, 2))), total)
+                if add != 0:
+                    total = total + lanes.read_where(hy_sum.line((n,), (1,)), active)
+                lanes.write_where(hy_sum.line((n,), (1,)), total, active)
+
+
+@choice(hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i, hy_sum_from_gy_hgy_sum_w_x_y_sum_over_n,
+    hy_sum_from_gy_hgy_sum_w_x_y_sum_plain)
 def hy_sum_from_gy_hgy_sum_w_x_y_sum(hy_sum: Real1, gy: Real2, hgy_sum: Real1, w: Real1, x: Real2, y_sum: Real1,
         N: int, I: int, eps: float, add: int, tile: Tile) -> Task[...]:
     """hy_sum[n] += sum[i] 3*hgy_sum[n]*w[i]*gy[n,i]*x[n,i]/(4*(eps + y_sum[n])**(5/2))
 
     lanes over i, combined at the end
+    or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I:
         return hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return hy_sum_from_gy_hgy_sum_w_x_y_sum_over_n
     return hy_sum_from_gy_hgy_sum_w_x_y_sum_plain
 
 
@@ -1078,8 +1232,8 @@ DEFINITION = Definition(
         'gx_from_gy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
         'ty_sum_from_tx_x: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'ty_from_tw_tx_ty_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
-        'hw_from_gy_hgy_sum_x_y_sum: gather, tasks share i',
-        'hy_sum_from_gy_hgy_sum_w_x_y_sum: lanes over i, combined at the end; else gather, tasks share n',
+        'hw_from_gy_hgy_sum_x_y_sum: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
+        'hy_sum_from_gy_hgy_sum_w_x_y_sum: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
         'hx_from_gy_hgw_hgy_sum_w_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
         'hx_from_gy_sum_hgx_hy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
     ),

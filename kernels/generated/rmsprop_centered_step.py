@@ -611,7 +611,7 @@ def hgc_total_from_hga_hgg_hgp(hgc_total: Real1, hga: Real1, hgg: Real1, hgp: Re
 
 
 @task
-def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
         eps: float, towards: float, task: int, tasks: int) -> None:
     """hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
@@ -638,7 +638,82 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g:
 
 
 @task
-def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
+        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / v4
+            v7 = c_lanes * v6
+            v8 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v9 = power(v3, lanes.fill(rational(-3, 2)))
+            v10 = lanes.fill(real(2)) / v3 / v5
+            v11 = v0 * v2
+            total = gb_total_lanes * v2 * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
+            lanes.write_where(hc.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / v4
+            v7 = c_lanes * v6
+            v8 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v9 = power(v3, lanes.fill(rational(-3, 2)))
+            v10 = lanes.fill(real(2)) / v3 / v5
+            v11 = v0 * v2
+            total = gb_total_lanes * v2 * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
+            lanes.write_where(hc.line((n,), (1,)), total, active)
+
+
+@choice(hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
+    hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain)
+def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
+        eps: float, towards: float, tile: Tile) -> Task[...]:
+    """hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n
+    return hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain
+
+
+@task
+def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
         eps: float, towards: float, task: int, tasks: int) -> None:
     """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
@@ -658,6 +733,71 @@ def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g:
         v8 = 2 / v3 / v5 + power(v3, (rational(-3, 2)))
         total = (rational(1, 4)) * v2 * (2 * v0 * v7 * v8 * sign(v1) * hgc_total[n] + v2 * v7 * v8 * hgw_total[n] - v6 * decay * hgp[n] - v6 * towards * hgg[n]) * gb_total[n] / v5**2
         hw[n] = total
+
+
+@task
+def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
+        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v2 = absolute(v0)
+            v3 = sqrt(v2)
+            v4 = v3 + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = ((lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v1 * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v2 = absolute(v0)
+            v3 = sqrt(v2)
+            v4 = v3 + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = ((lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v1 * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
+    hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain)
+def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+        hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
+        eps: float, towards: float, tile: Tile) -> Task[...]:
+    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n
+    return hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
@@ -928,9 +1068,9 @@ def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hp: Real
 
 
 @task
-def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: Real1, g: Real1, gb_total: Real1,
-        p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, add: int, task: int, tasks: int) -> None:
+def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain(tgc_total: Real1, c: Real1, g: Real1,
+        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
+        decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
     """tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*gb_total[n]*tc[n] - (decay*p[n] + towards*g[n])*c[n]*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
 
     gather, tasks share n
@@ -959,9 +1099,92 @@ def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: R
 
 
 @task
-def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgw_total: Real1, c: Real1, g: Real1, gb_total: Real1,
+def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n(tgc_total: Real1, c: Real1, g: Real1,
+        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
+        decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tc_lanes = lanes.read(tc.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / v4
+            v7 = c_lanes * v6
+            v8 = gb_total_lanes * v7
+            v9 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v10 = power(v3, lanes.fill(rational(-3, 2)))
+            v11 = lanes.fill(real(2)) / v3 / v5
+            v12 = v0 * v2
+            total = v2 * ((gb_total_lanes * tc_lanes * v9 * ((v10 * v12) + (v11 * v12) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * gb_total_lanes * tw_lanes * v9 * (v10 + v11) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v8) - (tgb_total_lanes * v7 * v9) - (lanes.fill(decay) * tp_lanes * v8)) / (v5 * v5)
+            if add != 0:
+                total = total + lanes.read(tgc_total.line((n,), (1,)))
+            lanes.write_where(tgc_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / v4
+            v7 = c_lanes * v6
+            v8 = gb_total_lanes * v7
+            v9 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v10 = power(v3, lanes.fill(rational(-3, 2)))
+            v11 = lanes.fill(real(2)) / v3 / v5
+            v12 = v0 * v2
+            total = v2 * ((gb_total_lanes * tc_lanes * v9 * ((v10 * v12) + (v11 * v12) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * gb_total_lanes * tw_lanes * v9 * (v10 + v11) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v8) - (tgb_total_lanes * v7 * v9) - (lanes.fill(decay) * tp_lanes * v8)) / (v5 * v5)
+            if add != 0:
+                total = total + lanes.read_where(tgc_total.line((n,), (1,)), active)
+            lanes.write_where(tgc_total.line((n,), (1,)), total, active)
+
+
+@choice(tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n,
+    tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain)
+def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: Real1, g: Real1, gb_total: Real1,
         p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, add: int, task: int, tasks: int) -> None:
+        eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
+    """tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*gb_total[n]*tc[n] - (decay*p[n] + towards*g[n])*c[n]*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n
+    return tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain
+
+
+@task
+def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain(tgw_total: Real1, c: Real1, g: Real1,
+        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
+        decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
     """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
 
     gather, tasks share n
@@ -983,6 +1206,81 @@ def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgw_total: Real1, c: R
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
+
+
+@task
+def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n(tgw_total: Real1, c: Real1, g: Real1,
+        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
+        decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tc_lanes = lanes.read(tc.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v2 = absolute(v0)
+            v3 = sqrt(v2)
+            v4 = v3 + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = gb_total_lanes * v5
+            v7 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v8 = (lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))
+            total = lanes.fill(rational(1, 4)) * v1 * ((lanes.fill(real(2)) * c_lanes * gb_total_lanes * tc_lanes * v7 * v8 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (gb_total_lanes * tw_lanes * v1 * v7 * v8) - (lanes.fill(towards) * tg_lanes * v6) - (tgb_total_lanes * v5 * v7) - (lanes.fill(decay) * tp_lanes * v6)) / (v4 * v4)
+            if add != 0:
+                total = total + lanes.read(tgw_total.line((n,), (1,)))
+            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v2 = absolute(v0)
+            v3 = sqrt(v2)
+            v4 = v3 + lanes.fill(eps)
+            v5 = lanes.fill(real(2)) / v3
+            v6 = gb_total_lanes * v5
+            v7 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v8 = (lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))
+            total = lanes.fill(rational(1, 4)) * v1 * ((lanes.fill(real(2)) * c_lanes * gb_total_lanes * tc_lanes * v7 * v8 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (gb_total_lanes * tw_lanes * v1 * v7 * v8) - (lanes.fill(towards) * tg_lanes * v6) - (tgb_total_lanes * v5 * v7) - (lanes.fill(decay) * tp_lanes * v6)) / (v4 * v4)
+            if add != 0:
+                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
+            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+
+
+@choice(tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n,
+    tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain)
+def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgw_total: Real1, c: Real1, g: Real1, gb_total: Real1,
+        p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
+        eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
+    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n
+    return tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain
 
 
 @task
@@ -1684,13 +1982,13 @@ DEFINITION = Definition(
         'tc_from_ta_tg_tp: lanes over n; else gather, tasks share n',
         'tb_from_a_g_p_tc_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
         'hgc_total_from_hga_hgg_hgp: lanes over n; else gather, tasks share n',
-        'hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: gather, tasks share n',
-        'hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: gather, tasks share n',
+        'hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: gather, tasks share n',
-        'tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: gather, tasks share n',
+        'tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),

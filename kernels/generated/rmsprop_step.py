@@ -27,6 +27,7 @@ from kernels.runtime import (
     one,
     power,
     rational,
+    real,
     require_abi,
     select,
     share,
@@ -539,7 +540,7 @@ def tb_from_g_p_tg_tm_tp_tw_v(tb: Real1, g: Real1, p: Real1, tg: Real1, tm: Real
 
 
 @task
-def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
+def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
         hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float, task: int,
         tasks: int) -> None:
     """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gb_total[n]/(4*(eps + sqrt(Abs(w[n])))**2)
@@ -556,6 +557,62 @@ def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gb_total: Real
         v5 = 2 / v3
         total = (rational(1, 4)) * v1 * (v1 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * (decay * p[n] + towards * g[n]) * hgw_total[n] - v5 * decay * hgp[n] - v5 * towards * hgg[n]) * gb_total[n] / v4**2
         hw[n] = total
+
+
+@task
+def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v0 * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
+            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v0 * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
+            lanes.write_where(hw.line((n,), (1,)), total, active)
+
+
+@choice(hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n, hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain)
+def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float,
+        tile: Tile) -> Task[...]:
+    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gb_total[n]/(4*(eps + sqrt(Abs(w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n
+    return hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
@@ -779,7 +836,7 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gb
 
 
 @task
-def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
+def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
         tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
         towards: float, add: int, task: int, tasks: int) -> None:
     """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gb_total[n]*tw[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
@@ -801,6 +858,73 @@ def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w(tgw_total: Real1, g: Real1,
         if add != 0:
             total += tgw_total[n]
         tgw_total[n] = total
+
+
+@task
+def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
+        tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
+        towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            v5 = gb_total_lanes * v4
+            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            total = lanes.fill(rational(1, 4)) * v0 * ((gb_total_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v5) - (tgb_total_lanes * v4 * v6) - (lanes.fill(decay) * tp_lanes * v5)) / (v3 * v3)
+            if add != 0:
+                total = total + lanes.read(tgw_total.line((n,), (1,)))
+            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(real(2)) / v2
+            v5 = gb_total_lanes * v4
+            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            total = lanes.fill(rational(1, 4)) * v0 * ((gb_total_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v5) - (tgb_total_lanes * v4 * v6) - (lanes.fill(decay) * tp_lanes * v5)) / (v3 * v3)
+            if add != 0:
+                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
+            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+
+
+@choice(tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n,
+    tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain)
+def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
+        tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
+        towards: float, add: int, tile: Tile) -> Task[...]:
+    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gb_total[n]*tw[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n
+    return tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain
 
 
 @task
@@ -1347,11 +1471,11 @@ DEFINITION = Definition(
         'gp_from_g_gb_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'tb_from_g_p_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
-        'hw_from_g_gb_total_hgg_hgp_hgw_total_p_w: gather, tasks share n',
+        'hw_from_g_gb_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w: gather, tasks share n',
+        'tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),

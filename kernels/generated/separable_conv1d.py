@@ -405,18 +405,18 @@ def gb_from_gy_over_m(gb: Real1, gy: Real3, N: int, M: int, P0: int, tile: Tile,
     for start in range(first * block, min(M, last * block), block):
         if start + block <= M:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for p0 in range(P0):
                     for u in range(tile.lines):
                         m = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, m, p0), (0, 1, 0)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 m = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gb.line((m,), (1,)), result, active)
         else:
             for m in range(start, M, lanes.width):

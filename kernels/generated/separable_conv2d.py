@@ -87,18 +87,18 @@ def y_from_w_z_over_p1_side_by_side(y: Real4, w: Real3, z: Real5, N: int, M: int
         for start in range(0, P1, block):
             if start + block <= P1:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for g in range(G):
                     for o in range(O):
                         for u in range(tile.lines):
                             p1 = start + u * lanes.width
                             z_lanes = lanes.read(z.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)))
-                            total[0, u] = fma(lanes.fill(w[m, g, o]), z_lanes, total[0, u])
+                            totals[0, u] = fma(lanes.fill(w[m, g, o]), z_lanes, totals[0, u])
                 for u in range(tile.lines):
                     p1 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(y.line((n, m, p0, p1), (0, 0, 0, 1)), active)
                     lanes.write_where(y.line((n, m, p0, p1), (0, 0, 0, 1)), result, active)
@@ -473,19 +473,19 @@ def gb_from_gy_over_m(gb: Real1, gy: Real4, N: int, M: int, P0: int, P1: int, ti
     for start in range(first * block, min(M, last * block), block):
         if start + block <= M:
             active = lanes.where(True)
-            total = tile.column()
+            totals = tile.column()
             for u in range(tile.lines):
-                total[0, u] = lanes.zero()
+                totals[0, u] = lanes.zero()
             for n in range(N):
                 for p0 in range(P0):
                     for p1 in range(P1):
                         for u in range(tile.lines):
                             m = start + u * lanes.width
                             gy_lanes = lanes.read(gy.line((n, m, p0, p1), (0, 1, 0, 0)))
-                            total[0, u] = total[0, u] + gy_lanes
+                            totals[0, u] = totals[0, u] + gy_lanes
             for u in range(tile.lines):
                 m = start + u * lanes.width
-                result = total[0, u]
+                result = totals[0, u]
                 lanes.write_where(gb.line((m,), (1,)), result, active)
         else:
             for m in range(start, M, lanes.width):
@@ -596,19 +596,19 @@ def gw_from_gy_z_over_o_side_by_side(gw: Real3, gy: Real4, z: Real5, N: int, M: 
         for start in range(0, O, block):
             if start + block <= O:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for n in range(N):
                     for p0 in range(P0):
                         for p1 in range(P1):
                             for u in range(tile.lines):
                                 o = start + u * lanes.width
                                 z_lanes = lanes.read(z.line((n, g, o, p0, p1), (0, 0, 1, 0, 0)))
-                                total[0, u] = fma(lanes.fill(gy[n, m, p0, p1]), z_lanes, total[0, u])
+                                totals[0, u] = fma(lanes.fill(gy[n, m, p0, p1]), z_lanes, totals[0, u])
                 for u in range(tile.lines):
                     o = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
                     lanes.write_where(gw.line((m, g, o), (0, 0, 1)), result, active)
@@ -826,17 +826,17 @@ def gz_from_gy_w_over_p1_side_by_side(gz: Real5, gy: Real4, w: Real3, N: int, M:
         for start in range(0, P1, block):
             if start + block <= P1:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for m in range(M):
                     for u in range(tile.lines):
                         p1 = start + u * lanes.width
                         gy_lanes = lanes.read(gy.line((n, m, p0, p1), (0, 0, 0, 1)))
-                        total[0, u] = fma(lanes.fill(w[m, g, o]), gy_lanes, total[0, u])
+                        totals[0, u] = fma(lanes.fill(w[m, g, o]), gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     p1 = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     if add != 0:
                         result = result + lanes.read_where(gz.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), active)
                     lanes.write_where(gz.line((n, g, o, p0, p1), (0, 0, 0, 0, 1)), result, active)

@@ -67,17 +67,17 @@ def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: in
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        best[0, u] = maximum(best[0, u], x_lanes)
+                        bests[0, u] = maximum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+                    lanes.write_where(peak.line((m, r), (0, 1)), bests[0, u], active)
             else:
                 for r in range(start, R, lanes.width):
                     count = min(lanes.width, R - r)
@@ -272,17 +272,17 @@ def y_sum_from_e_over_r_side_by_side(y_sum: Real2, e: Real3, M: int, R: int, J: 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         e_lanes = lanes.read(e.line((m, j, r), (0, 0, 1)))
-                        total[0, u] = total[0, u] + e_lanes
+                        totals[0, u] = totals[0, u] + e_lanes
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     lanes.write_where(y_sum.line((m, r), (0, 1)), result, active)
             else:
                 for r in range(start, R, lanes.width):
@@ -492,18 +492,18 @@ def gy_sum_from_e_gy_y_sum_over_r_side_by_side(gy_sum: Real2, e: Real3, gy: Real
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
-                        total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
+                        totals[0, u] = fma(e_lanes, gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), -(result / (y_sum_lanes * y_sum_lanes)), result)
                     if add != 0:
@@ -1028,18 +1028,18 @@ def hy_sum_from_e_gy_hgy_sum_y_sum_over_r_side_by_side(hy_sum: Real2, e: Real3, 
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                total = tile.column()
+                totals = tile.column()
                 for u in range(tile.lines):
-                    total[0, u] = lanes.zero()
+                    totals[0, u] = lanes.zero()
                 for c in range(C):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
                         gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
-                        total[0, u] = fma(e_lanes, gy_lanes, total[0, u])
+                        totals[0, u] = fma(e_lanes, gy_lanes, totals[0, u])
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    result = total[0, u]
+                    result = totals[0, u]
                     hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
                     y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
                     result = select(unequal(result, lanes.zero()), lanes.fill(real(2)) * hgy_sum_lanes * result / (y_sum_lanes * y_sum_lanes * y_sum_lanes), result)

@@ -71,17 +71,17 @@ def peak_from_x_over_r_side_by_side(peak: Real2, x: Real3, M: int, R: int, J: in
         for start in range(0, R, block):
             if start + block <= R:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(highest())
+                    bests[0, u] = lanes.fill(highest())
                 for j in range(J):
                     for u in range(tile.lines):
                         r = start + u * lanes.width
                         x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                        best[0, u] = minimum(best[0, u], x_lanes)
+                        bests[0, u] = minimum(bests[0, u], x_lanes)
                 for u in range(tile.lines):
                     r = start + u * lanes.width
-                    lanes.write_where(peak.line((m, r), (0, 1)), best[0, u], active)
+                    lanes.write_where(peak.line((m, r), (0, 1)), bests[0, u], active)
             else:
                 for r in range(start, R, lanes.width):
                     count = min(lanes.width, R - r)

@@ -304,18 +304,18 @@ def m_from_r_over_p1_side_by_side(m: Real4, r: Real6, N: int, C: int, P0: int, P
         for start in range(0, P1, block):
             if start + block <= P1:
                 active = lanes.where(True)
-                best = tile.column()
+                bests = tile.column()
                 for u in range(tile.lines):
-                    best[0, u] = lanes.fill(lowest())
+                    bests[0, u] = lanes.fill(lowest())
                 for k0 in range(K0):
                     for k1 in range(K1):
                         for u in range(tile.lines):
                             p1 = start + u * lanes.width
                             r_lanes = lanes.read(r.line((n, c, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
-                            best[0, u] = maximum(best[0, u], r_lanes)
+                            bests[0, u] = maximum(bests[0, u], r_lanes)
                 for u in range(tile.lines):
                     p1 = start + u * lanes.width
-                    lanes.write_where(m.line((n, c, p0, p1), (0, 0, 0, 1)), best[0, u], active)
+                    lanes.write_where(m.line((n, c, p0, p1), (0, 0, 0, 1)), bests[0, u], active)
             else:
                 for p1 in range(start, P1, lanes.width):
                     count = min(lanes.width, P1 - p1)

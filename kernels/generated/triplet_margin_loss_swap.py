@@ -505,7 +505,7 @@ def tl_from_apart_far_near_tapart_tfar_tnear(tl: Real1, apart_: Real1, far: Real
 
 
 @task
-def hnear_from_apart_far_gl_total_hgnear_near(hnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+def hnear_from_apart_far_gl_total_hgnear_near_plain(hnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
         hgnear: Real1, near: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """hnear[n] += chosen(Ne(near[n], 0), -1/(4*near[n]**(3/2)))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgnear[n]
 
@@ -518,8 +518,50 @@ def hnear_from_apart_far_gl_total_hgnear_near(hnear: Real1, apart_: Real1, far: 
 
 
 @task
-def hfar_from_apart_far_gl_total_hgfar_near(hfar: Real1, apart_: Real1, far: Real1, gl_total: Real1, hgfar: Real1,
-        near: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
+def hnear_from_apart_far_gl_total_hgnear_near_over_n(hnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgnear: Real1, near: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgnear_lanes = lanes.read(hgnear.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = gl_total_lanes * hgnear_lanes * select(unequal(near_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(near_lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(hnear.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgnear_lanes = lanes.read_where(hgnear.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = gl_total_lanes * hgnear_lanes * select(unequal(near_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(near_lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(hnear.line((n,), (1,)), total, active)
+
+
+@choice(hnear_from_apart_far_gl_total_hgnear_near_over_n, hnear_from_apart_far_gl_total_hgnear_near_plain)
+def hnear_from_apart_far_gl_total_hgnear_near(hnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgnear: Real1, near: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hnear[n] += chosen(Ne(near[n], 0), -1/(4*near[n]**(3/2)))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgnear[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hnear_from_apart_far_gl_total_hgnear_near_over_n
+    return hnear_from_apart_far_gl_total_hgnear_near_plain
+
+
+@task
+def hfar_from_apart_far_gl_total_hgfar_near_plain(hfar: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgfar: Real1, near: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """hfar[n] += -chosen(Ne(far[n], 0), -1/(4*far[n]**(3/2)))*indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n])))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgfar[n]
 
     gather, tasks share n
@@ -531,7 +573,49 @@ def hfar_from_apart_far_gl_total_hgfar_near(hfar: Real1, apart_: Real1, far: Rea
 
 
 @task
-def hapart_from_apart_far_gl_total_hgapart_near(hapart: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+def hfar_from_apart_far_gl_total_hgfar_near_over_n(hfar: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgfar: Real1, near: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgfar_lanes = lanes.read(hgfar.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(gl_total_lanes * hgfar_lanes * select(unequal(far_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(far_lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(hfar.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgfar_lanes = lanes.read_where(hgfar.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(gl_total_lanes * hgfar_lanes * select(unequal(far_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(far_lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(hfar.line((n,), (1,)), total, active)
+
+
+@choice(hfar_from_apart_far_gl_total_hgfar_near_over_n, hfar_from_apart_far_gl_total_hgfar_near_plain)
+def hfar_from_apart_far_gl_total_hgfar_near(hfar: Real1, apart_: Real1, far: Real1, gl_total: Real1, hgfar: Real1,
+        near: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hfar[n] += -chosen(Ne(far[n], 0), -1/(4*far[n]**(3/2)))*indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n])))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgfar[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hfar_from_apart_far_gl_total_hgfar_near_over_n
+    return hfar_from_apart_far_gl_total_hgfar_near_plain
+
+
+@task
+def hapart_from_apart_far_gl_total_hgapart_near_plain(hapart: Real1, apart_: Real1, far: Real1, gl_total: Real1,
         hgapart: Real1, near: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
     """hapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n]))))*chosen(Ne(apart[n], 0), -1/(4*apart[n]**(3/2)))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgapart[n]
 
@@ -541,6 +625,48 @@ def hapart_from_apart_far_gl_total_hgapart_near(hapart: Real1, apart_: Real1, fa
     for n in range(first, last):
         total = -(1 - indicator((sqrt(far[n]) if far[n] != zero() else zero()) <= (sqrt(apart_[n]) if apart_[n] != zero() else zero()))) * ((-(rational(1, 4)) / power(apart_[n], rational(3, 2))) if apart_[n] != zero() else zero()) * step(margin_ + (sqrt(near[n]) if near[n] != zero() else zero()) - smaller((sqrt(far[n]) if far[n] != zero() else zero()), (sqrt(apart_[n]) if apart_[n] != zero() else zero()))) * gl_total[n] * hgapart[n]
         hapart[n] = total
+
+
+@task
+def hapart_from_apart_far_gl_total_hgapart_near_over_n(hapart: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgapart: Real1, near: Real1, N: int, margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            hgapart_lanes = lanes.read(hgapart.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(gl_total_lanes * hgapart_lanes * (lanes.fill(one()) - select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero())) * select(unequal(apart__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(apart__lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(hapart.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            hgapart_lanes = lanes.read_where(hgapart.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(gl_total_lanes * hgapart_lanes * (lanes.fill(one()) - select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero())) * select(unequal(apart__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(apart__lanes, lanes.fill(rational(3, 2)))), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(hapart.line((n,), (1,)), total, active)
+
+
+@choice(hapart_from_apart_far_gl_total_hgapart_near_over_n, hapart_from_apart_far_gl_total_hgapart_near_plain)
+def hapart_from_apart_far_gl_total_hgapart_near(hapart: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        hgapart: Real1, near: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n]))))*chosen(Ne(apart[n], 0), -1/(4*apart[n]**(3/2)))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))*gl_total[n]*hgapart[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hapart_from_apart_far_gl_total_hgapart_near_over_n
+    return hapart_from_apart_far_gl_total_hgapart_near_plain
 
 
 @task
@@ -776,7 +902,7 @@ def ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x(ha: Real2, a: Real2, b: 
 
 
 @task
-def tgapart_from_apart_far_gl_total_near_tapart_tgl_total(tgapart: Real1, apart_: Real1, far: Real1,
+def tgapart_from_apart_far_gl_total_near_tapart_tgl_total_plain(tgapart: Real1, apart_: Real1, far: Real1,
         gl_total: Real1, near: Real1, tapart: Real1, tgl_total: Real1, N: int, margin_: float, task: int,
         tasks: int) -> None:
     """tgapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n]))))*(chosen(Ne(apart[n], 0), -1/(4*apart[n]**(3/2)))*gl_total[n]*tapart[n] + chosen(Ne(apart[n], 0), 1/(2*sqrt(apart[n])))*tgl_total[n])*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
@@ -790,8 +916,56 @@ def tgapart_from_apart_far_gl_total_near_tapart_tgl_total(tgapart: Real1, apart_
 
 
 @task
-def tgfar_from_apart_far_gl_total_near_tfar_tgl_total(tgfar: Real1, apart_: Real1, far: Real1, gl_total: Real1,
-        near: Real1, tfar: Real1, tgl_total: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
+def tgapart_from_apart_far_gl_total_near_tapart_tgl_total_over_n(tgapart: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tapart: Real1, tgl_total: Real1, N: int, margin_: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            tapart_lanes = lanes.read(tapart.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -((lanes.fill(one()) - select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero())) * ((gl_total_lanes * tapart_lanes * select(unequal(apart__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(apart__lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(apart__lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(apart__lanes), lanes.zero()))) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(tgapart.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            tapart_lanes = lanes.read_where(tapart.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -((lanes.fill(one()) - select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero())) * ((gl_total_lanes * tapart_lanes * select(unequal(apart__lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(apart__lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(apart__lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(apart__lanes), lanes.zero()))) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(tgapart.line((n,), (1,)), total, active)
+
+
+@choice(tgapart_from_apart_far_gl_total_near_tapart_tgl_total_over_n,
+    tgapart_from_apart_far_gl_total_near_tapart_tgl_total_plain)
+def tgapart_from_apart_far_gl_total_near_tapart_tgl_total(tgapart: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tapart: Real1, tgl_total: Real1, N: int, margin_: float,
+        tile: Tile) -> Task[...]:
+    """tgapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n]))))*(chosen(Ne(apart[n], 0), -1/(4*apart[n]**(3/2)))*gl_total[n]*tapart[n] + chosen(Ne(apart[n], 0), 1/(2*sqrt(apart[n])))*tgl_total[n])*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgapart_from_apart_far_gl_total_near_tapart_tgl_total_over_n
+    return tgapart_from_apart_far_gl_total_near_tapart_tgl_total_plain
+
+
+@task
+def tgfar_from_apart_far_gl_total_near_tfar_tgl_total_plain(tgfar: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tfar: Real1, tgl_total: Real1, N: int, margin_: float, task: int,
+        tasks: int) -> None:
     """tgfar[n] += -(chosen(Ne(far[n], 0), -1/(4*far[n]**(3/2)))*gl_total[n]*tfar[n] + chosen(Ne(far[n], 0), 1/(2*sqrt(far[n])))*tgl_total[n])*indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n])))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
 
     gather, tasks share n
@@ -803,8 +977,55 @@ def tgfar_from_apart_far_gl_total_near_tfar_tgl_total(tgfar: Real1, apart_: Real
 
 
 @task
-def tgnear_from_apart_far_gl_total_near_tgl_total_tnear(tgnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
-        near: Real1, tgl_total: Real1, tnear: Real1, N: int, margin_: float, task: int, tasks: int) -> None:
+def tgfar_from_apart_far_gl_total_near_tfar_tgl_total_over_n(tgfar: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tfar: Real1, tgl_total: Real1, N: int, margin_: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            tfar_lanes = lanes.read(tfar.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(((gl_total_lanes * tfar_lanes * select(unequal(far_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(far_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(far_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(far_lanes), lanes.zero()))) * select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(tgfar.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            tfar_lanes = lanes.read_where(tfar.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = -(((gl_total_lanes * tfar_lanes * select(unequal(far_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(far_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(far_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(far_lanes), lanes.zero()))) * select(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()) <= select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()), lanes.fill(one()), lanes.zero()) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()))
+            lanes.write_where(tgfar.line((n,), (1,)), total, active)
+
+
+@choice(tgfar_from_apart_far_gl_total_near_tfar_tgl_total_over_n,
+    tgfar_from_apart_far_gl_total_near_tfar_tgl_total_plain)
+def tgfar_from_apart_far_gl_total_near_tfar_tgl_total(tgfar: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        near: Real1, tfar: Real1, tgl_total: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """tgfar[n] += -(chosen(Ne(far[n], 0), -1/(4*far[n]**(3/2)))*gl_total[n]*tfar[n] + chosen(Ne(far[n], 0), 1/(2*sqrt(far[n])))*tgl_total[n])*indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n], 0), sqrt(apart[n])))*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgfar_from_apart_far_gl_total_near_tfar_tgl_total_over_n
+    return tgfar_from_apart_far_gl_total_near_tfar_tgl_total_plain
+
+
+@task
+def tgnear_from_apart_far_gl_total_near_tgl_total_tnear_plain(tgnear: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tgl_total: Real1, tnear: Real1, N: int, margin_: float, task: int,
+        tasks: int) -> None:
     """tgnear[n] += (chosen(Ne(near[n], 0), -1/(4*near[n]**(3/2)))*gl_total[n]*tnear[n] + chosen(Ne(near[n], 0), 1/(2*sqrt(near[n])))*tgl_total[n])*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
 
     gather, tasks share n
@@ -813,6 +1034,52 @@ def tgnear_from_apart_far_gl_total_near_tgl_total_tnear(tgnear: Real1, apart_: R
     for n in range(first, last):
         total = (((-(rational(1, 4)) / power(near[n], rational(3, 2))) if near[n] != zero() else zero()) * gl_total[n] * tnear[n] + ((rational(1, 2)) / sqrt(near[n]) if near[n] != zero() else zero()) * tgl_total[n]) * step(margin_ + (sqrt(near[n]) if near[n] != zero() else zero()) - smaller((sqrt(far[n]) if far[n] != zero() else zero()), (sqrt(apart_[n]) if apart_[n] != zero() else zero())))
         tgnear[n] = total
+
+
+@task
+def tgnear_from_apart_far_gl_total_near_tgl_total_tnear_over_n(tgnear: Real1, apart_: Real1, far: Real1,
+        gl_total: Real1, near: Real1, tgl_total: Real1, tnear: Real1, N: int, margin_: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            apart__lanes = lanes.read(apart_.line((n,), (1,)))
+            far_lanes = lanes.read(far.line((n,), (1,)))
+            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
+            near_lanes = lanes.read(near.line((n,), (1,)))
+            tgl_total_lanes = lanes.read(tgl_total.line((n,), (1,)))
+            tnear_lanes = lanes.read(tnear.line((n,), (1,)))
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = ((gl_total_lanes * tnear_lanes * select(unequal(near_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(near_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(near_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(near_lanes), lanes.zero()))) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(tgnear.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            apart__lanes = lanes.read_where(apart_.line((n,), (1,)), active)
+            far_lanes = lanes.read_where(far.line((n,), (1,)), active)
+            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
+            near_lanes = lanes.read_where(near.line((n,), (1,)), active)
+            tgl_total_lanes = lanes.read_where(tgl_total.line((n,), (1,)), active)
+            tnear_lanes = lanes.read_where(tnear.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) + select(unequal(near_lanes, lanes.fill(zero())), sqrt(near_lanes), lanes.zero()) - minimum(select(unequal(far_lanes, lanes.fill(zero())), sqrt(far_lanes), lanes.zero()), select(unequal(apart__lanes, lanes.fill(zero())), sqrt(apart__lanes), lanes.zero()))
+            total = ((gl_total_lanes * tnear_lanes * select(unequal(near_lanes, lanes.fill(zero())), -(lanes.fill(rational(1, 4)) / power(near_lanes, lanes.fill(rational(3, 2)))), lanes.zero())) + (tgl_total_lanes * select(unequal(near_lanes, lanes.fill(zero())), lanes.fill(rational(1, 2)) / sqrt(near_lanes), lanes.zero()))) * select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero())
+            lanes.write_where(tgnear.line((n,), (1,)), total, active)
+
+
+@choice(tgnear_from_apart_far_gl_total_near_tgl_total_tnear_over_n,
+    tgnear_from_apart_far_gl_total_near_tgl_total_tnear_plain)
+def tgnear_from_apart_far_gl_total_near_tgl_total_tnear(tgnear: Real1, apart_: Real1, far: Real1, gl_total: Real1,
+        near: Real1, tgl_total: Real1, tnear: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """tgnear[n] += (chosen(Ne(near[n], 0), -1/(4*near[n]**(3/2)))*gl_total[n]*tnear[n] + chosen(Ne(near[n], 0), 1/(2*sqrt(near[n])))*tgl_total[n])*step(margin + chosen(Ne(near[n], 0), sqrt(near[n])) - minimum(chosen(Ne(far[n], 0), sqrt(far[n])), chosen(Ne(apart[n], 0), sqrt(apart[n]))))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgnear_from_apart_far_gl_total_near_tgl_total_tnear_over_n
+    return tgnear_from_apart_far_gl_total_near_tgl_total_tnear_plain
 
 
 def sizes(N: int, J: int) -> dict[str, int]:
@@ -1411,14 +1678,14 @@ DEFINITION = Definition(
         'ttotal_from_a_b_tb: that of kernels.generated.pairwise_distance',
         'ttotal_from_a_b_ta: that of kernels.generated.pairwise_distance',
         'tl_from_apart_far_near_tapart_tfar_tnear: lanes over n; else gather, tasks share n',
-        'hnear_from_apart_far_gl_total_hgnear_near: gather, tasks share n',
-        'hfar_from_apart_far_gl_total_hgfar_near: gather, tasks share n',
-        'hapart_from_apart_far_gl_total_hgapart_near: gather, tasks share n',
+        'hnear_from_apart_far_gl_total_hgnear_near: lanes over n; else gather, tasks share n',
+        'hfar_from_apart_far_gl_total_hgfar_near: lanes over n; else gather, tasks share n',
+        'hapart_from_apart_far_gl_total_hgapart_near: lanes over n; else gather, tasks share n',
         'hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x: lanes over j, or lanes over n; else gather, tasks share n',
         'ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x: lanes over j, or lanes over n; else gather, tasks share n',
         'hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x: that of kernels.generated.triplet_margin_loss',
-        'tgapart_from_apart_far_gl_total_near_tapart_tgl_total: gather, tasks share n',
-        'tgfar_from_apart_far_gl_total_near_tfar_tgl_total: gather, tasks share n',
-        'tgnear_from_apart_far_gl_total_near_tgl_total_tnear: gather, tasks share n',
+        'tgapart_from_apart_far_gl_total_near_tapart_tgl_total: lanes over n; else gather, tasks share n',
+        'tgfar_from_apart_far_gl_total_near_tfar_tgl_total: lanes over n; else gather, tasks share n',
+        'tgnear_from_apart_far_gl_total_near_tgl_total_tnear: lanes over n; else gather, tasks share n',
     ),
 )

@@ -8,6 +8,7 @@
     log1p  log(u) + (x - (u - 1))/u, where u is 1 + x, rounded
     tanh   -e/(2 + e), e = expm1(-2|x|)
     erf    x * P(x*x) below 1; above it 1 - exp(-x*x) * Q((x - c)/(x + c))
+    power  of float32 exp(p*log(x)) in double precision, rounded once; of float64 libm's
 
 P and Q are the polynomials that agree at Chebyshev's nodes with erf(sqrt(s))/sqrt(s) on 0 .. 1 and erfc(x)*exp(x*x) on
 1 .. 4 or 6 (from where on erf is 1, rounded); 2e-9 and 1e-18 away from them at most, before they are rounded. Other
@@ -21,7 +22,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import factorial
-from typing import Any
+from typing import Any, NamedTuple
 
 from llvmlite import ir
 from numba import types
@@ -223,20 +224,51 @@ def _erf(b: Builder, sig: Any, x: Value) -> Value:
 def _one_by_one(name: str) -> Any:
     """C's function of each lane, in double precision as scalars are."""
 
-    def generate(b: Builder, sig: Any, x: Value) -> Value:
-        kind = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()])
+    def generate(b: Builder, sig: Any, *given: Value) -> Value:
+        kind = ir.FunctionType(ir.DoubleType(), [ir.DoubleType()] * len(given))
         libm = cgutils.get_or_insert_function(b.module, kind, name)
-        element = x.type.element
+        found, element = given[0], given[0].type.element
         narrow = element != ir.DoubleType()
-        found = x
-        for lane in range(x.type.count):
+        for lane in range(found.type.count):
             at = ir.Constant(ir.IntType(32), lane)
-            value = b.extract_element(x, at)
-            value = b.call(libm, [b.fpext(value, ir.DoubleType()) if narrow else value])
+            values = [b.extract_element(x, at) for x in given]
+            value = b.call(libm, [b.fpext(v, ir.DoubleType()) if narrow else v for v in values])
             found = b.insert_element(found, b.fptrunc(value, element) if narrow else value, at)
         return found
 
     return generate
+
+
+class _Wide(NamedTuple):
+    """What `_exp` and `_log` ask of a signature."""
+
+    return_type: VectorType
+
+
+def _power(b: Builder, sig: Any, x: Value, p: Value) -> Value:
+    t = sig.return_type
+    if t.dtype == types.float64:
+        return _one_by_one("pow")(b, sig, x, p)
+    wide = _Wide(VectorType(types.float64, t.width))
+    m = _Lanes(b, wide.return_type)
+    one, double = m.real(1.0), llvm_vector(wide.return_type)
+    x, p = b.fpext(x, double), b.fpext(p, double)
+    a = _absolute(b, wide, x)
+    y = _exp(b, wide, b.fmul(p, _log(b, wide, a)))
+    always = b.or_(
+        b.fcmp_ordered("==", p, m.real(0.0)), b.fcmp_ordered("==", a, one)
+    )  # of NaN too, or to infinity
+    y = b.select(always, one, y)
+    rint = f"llvm.rint.{suffix(m.t)}"
+    whole = b.fcmp_ordered("==", p, intrinsic(b, rint, p.type, p))
+    half = b.fmul(p, m.real(0.5))
+    odd = b.and_(whole, b.fcmp_ordered("!=", half, intrinsic(b, rint, p.type, half)))
+    y = b.select(odd, m.signed_as(y, x), y)
+    outside = b.and_(b.fcmp_ordered("<", x, m.real(0.0)), b.fcmp_ordered("!=", x, m.real(float("-inf"))))
+    y = b.select(b.and_(outside, b.not_(whole)), m.real(float("nan")), y)
+    # 1 to any power, and NaN of all else that is none
+    y = b.select(b.fcmp_ordered("==", x, one), one, y)
+    return b.fptrunc(y, llvm_vector(t))
 
 
 def _sqrt(b: Builder, sig: Any, x: Value) -> Value:
@@ -260,3 +292,4 @@ _FUNCTIONS = {
 for _function in (*scalar.FROM_MATH, scalar.absolute):
     _generate = _FUNCTIONS.get(_function) or _one_by_one(_function.__name__)
     function(_function, VectorType, same_reals, VectorType)(_generate)
+function(scalar.power, VectorType, same_reals, VectorType, VectorType)(_power)

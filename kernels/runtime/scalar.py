@@ -343,6 +343,9 @@ def absolute(x: Scalar) -> Scalar:
 
 def power(x: Scalar, p: Scalar) -> Scalar:
     """x to the power p; NaN for a negative x unless p is whole."""
+    if isinstance(x, Vector):
+        pairs = zip(x.items, p.items, strict=True)
+        return Vector(tuple(VOID if VOID in (i, j) else _apply("power", i, j) for i, j in pairs))
     return _apply("power", x, p)
 
 
