@@ -1,7 +1,7 @@
 """What generated modules are made of: tasks over views, scalar functions, and the data that binds them."""
 
 from kernels.runtime.abi import AbiError, missing, require_abi
-from kernels.runtime.arithmetic import bounded, ceil_div, floor_div, residue, share
+from kernels.runtime.arithmetic import bounded, ceil_div, counted, floor_div, residue, share
 from kernels.runtime.compile import Argument, Task, TaskError, choice, compiled_signatures, kernel, task
 from kernels.runtime.contraction import (
     chunk,
@@ -177,6 +177,7 @@ __all__ = [
     "copy_row",
     "cos",
     "cosh",
+    "counted",
     "divide",
     "equal",
     "erf",

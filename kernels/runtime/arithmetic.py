@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import lru_cache
+from typing import TypeVar, cast
+
 from kernels.runtime.compile import kernel
+
+Count = TypeVar("Count", bound=Callable[..., int])
+
+
+def counted(function: Count) -> Count:
+    """A function of a tile and integers that counts in loops, in Python: what it said last is kept.
+
+    A choice asks, and so do the functions that say how much room a task needs.
+    """
+    return cast(Count, lru_cache(maxsize=256)(function))
 
 
 @kernel

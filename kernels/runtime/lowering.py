@@ -520,20 +520,25 @@ def opaque(b: Builder, p: Value) -> Value:
     return b.bitcast(q, p.type)
 
 
+def elements(b: Builder, p: Value, steps: Value) -> Value:
+    """The addresses of the elements that lie so many steps from p, one for each lane."""
+    made = ir.GEPInstr(b.block, p, [steps], False, "", p.type.pointee)
+    made.type = ir.VectorType(p.type, steps.type.count)  # llvmlite knows no vectors of pointers by itself
+    b._insert(made)
+    return made
+
+
 def every(b: Builder, p: Value, by: Value, width: int) -> Value:
     """The addresses of lanes that lie `by` elements apart."""
-    size = b.ptrtoint(b.gep(p.type(None), [I32(1)]), I64)  # llvmlite indexes no pointer by a vector
-    offsets = b.mul(constant(I64, range(width)), splat(b, b.mul(by, size), width))
-    addresses = b.add(splat(b, b.ptrtoint(p, I64), width), offsets)
-    return b.inttoptr(addresses, ir.VectorType(p.type, width))
+    return elements(b, p, b.mul(constant(I64, range(width)), splat(b, by, width)))
 
 
-def gather(b: Builder, p: Value, by: Value, mask: Value, t: VectorType) -> Value:
+def gather(b: Builder, addresses: Value, mask: Value, t: VectorType) -> Value:
     return intrinsic(
         b,
         f"llvm.masked.gather.{suffix(t)}.v{t.width}p0",
         llvm_vector(t),
-        every(b, p, by, t.width),
+        addresses,
         I32(t.dtype.bitwidth // 8),
         mask,
         zeros(t),
@@ -650,7 +655,7 @@ def read_by_step(b: Builder, p: Value, by: Value, mask: Value | None, t: VectorT
         return [pick(b, found, found, backwards)]
 
     def other() -> list[Value]:
-        return [gather(b, opaque(b, p), by, all_lanes if mask is None else mask, t)]
+        return [gather(b, every(b, opaque(b, p), by, n), all_lanes if mask is None else mask, t)]
 
     (found,) = chosen_by_step(b, by, {1: contiguous, 2: second, -1: reverse}, other)
     return found
@@ -722,6 +727,50 @@ def write_by_step(b: Builder, p: Value, by: Value, v: Value, mask: Value, t: Vec
 def read_line(b: Builder, lanes: LanesType, line: Value, mask: Value | None = None) -> Value:
     p, by = b.extract_value(line, 0), b.extract_value(line, 1)
     return read_by_step(b, p, by, mask, _lanes_of(p, lanes))
+
+
+def gather_line(b: Builder, lanes: LanesType, line: Value, steps: Value, mask: Value) -> Value:
+    """Steps of 32 bits as they are where elements lie side by side: one instruction on many machines."""
+    p, by = b.extract_value(line, 0), b.extract_value(line, 1)
+    t = _lanes_of(p, lanes)
+
+    def contiguous() -> list[Value]:
+        return [gather(b, elements(b, opaque(b, p), steps), mask, t)]
+
+    def other() -> list[Value]:
+        far = b.mul(b.sext(steps, ir.VectorType(I64, t.width)), splat(b, by, t.width))
+        return [gather(b, elements(b, p, far), mask, t)]
+
+    (found,) = chosen_by_step(b, by, {1: contiguous}, other)
+    return found
+
+
+def permute(b: Builder, lanes: LanesType, x: Value, y: Value, places: Value) -> Value:
+    """LLVM has no such instruction for all machines; what it makes of lanes that are picked one by one is slow."""
+    t, kind = lanes.vector, llvm_vector(lanes.vector)
+    bits = t.width * t.dtype.bitwidth
+    if bits == 512 and machine.has("avx512f"):
+        letter, wide = (
+            ("s", places) if t.dtype == types.float32 else ("d", b.sext(places, ir.VectorType(I64, t.width)))
+        )
+        return intrinsic(b, f"llvm.x86.avx512.vpermi2var.p{letter}.512", kind, x, wide, y)
+    within = b.and_(places, constant(I32, [t.width - 1] * t.width))
+
+    def picked(v: Value) -> Value:
+        if bits == 256 and t.dtype == types.float32 and machine.has("avx2"):
+            return intrinsic(b, "llvm.x86.avx2.permps", kind, v, within)
+        made = zeros(t)
+        for lane in range(t.width):
+            item = b.extract_element(v, b.extract_element(within, I32(lane)))
+            made = b.insert_element(made, item, I32(lane))
+        return made
+
+    first = b.icmp_signed("<", places, constant(I32, [t.width] * t.width))
+    return b.select(first, picked(x), picked(y))
+
+
+def load_narrow(b: Builder, lanes: LanesType, p: Value) -> Value:
+    return b.trunc(load(b, p, _integers(lanes)), llvm_vector(_narrow(lanes)))
 
 
 def write_line(b: Builder, lanes: LanesType, line: Value, v: Value, mask: Value) -> None:
@@ -909,6 +958,11 @@ def _write_rule(lanes: LanesType, line: Type, v: Type, mask: Type) -> Any:
     return signature(NOTHING, line, v, mask) if known else None
 
 
+def _gather_rule(lanes: LanesType, line: Type, steps: Type, mask: Type) -> Any:
+    known = isinstance(line, LineType) and steps == _narrow(lanes) and mask == _mask(lanes)
+    return signature(_line_dtype(lanes, line), line, steps, mask) if known else None
+
+
 def _fold_rule(lanes: LanesType, v: Type) -> Any:
     known = v in (lanes.vector, _wide(lanes))
     return signature(types.float64, v) if known else None
@@ -956,6 +1010,7 @@ attributes(
         "odds": (_TWO, lambda b, l, x, y: pick(b, x, y, list(range(1, 2 * l.width, 2)))),
         "first_pairs": (_TWO, lambda b, l, x, y: pick(b, x, y, woven(l.width)[: l.width])),
         "last_pairs": (_TWO, lambda b, l, x, y: pick(b, x, y, woven(l.width)[l.width :])),
+        "permute": (returns(_vector, _vector, _vector, _narrow), permute),
         "sum": (_fold_rule, fold(lambda b, x, y: b.fadd(x, y))),
         "product": (_fold_rule, fold(lambda b, x, y: b.fmul(x, y))),
         "largest": (_fold_rule, fold(extreme(">"))),
@@ -967,6 +1022,7 @@ attributes(
         "narrow_integers": (returns(_narrow, INT), lambda b, l, i: splat(b, b.trunc(i, I32), l.width)),
         "narrow_ramp": (returns(_narrow, INT, INT), narrow_ramp),
         "narrow": (returns(_narrow, _vector), lambda b, l, v: b.fptosi(v, llvm_vector(_narrow(l)))),
+        "load_narrow": (returns(_narrow, _TABLE), load_narrow),
         "long": (returns(_integers, _narrow), lambda b, l, v: b.sext(v, llvm_vector(_integers(l)))),
         "first": (returns(_mask, INT), lambda b, l, n: first_lanes(b, n, l)),
         "within": (returns(_mask, INT, INT, INT), within),
@@ -978,6 +1034,7 @@ attributes(
         "where": (returns(_mask, types.boolean), lambda b, l, c: splat(b, c, l.width)),
         "read": (_read_rule, read_line),
         "read_where": (_read_rule, read_line),
+        "gather": (_gather_rule, gather_line),
         "write_where": (_write_rule, write_line),
         "widen": (returns(_wide, _vector), widen),
         "wide_zero": (returns(_wide), lambda b, l: zeros(_wide(l))),

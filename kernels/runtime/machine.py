@@ -43,9 +43,14 @@ def shape_for(triple: str, features: str) -> tuple[int, int, int]:
 
 
 @cache
+def has(feature: str) -> bool:
+    """Has the target this feature, by LLVM's name?"""
+    return f"+{feature}" in target()[2].split(",")
+
+
 def masks_memory() -> bool:
     """Has the target masked stores worth the name? (Those of AVX2 take 40 operations on some processors.)"""
-    return "+avx512f" in target()[2].split(",")
+    return has("avx512f")
 
 
 PANEL = 32768  # bytes of a packed panel's block: most of the nearest cache

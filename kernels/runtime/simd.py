@@ -439,6 +439,13 @@ class Lanes:
         """As first_pairs: the last `width` of them."""
         return a.made([v for pair in zip(a.items, b.items, strict=True) for v in pair][-self.width :])
 
+    def permute(self, a: Vector, b: Vector, places: Vector) -> Vector:
+        """Lane i from place places[i], a narrow integer, of a and b as one line."""
+        line = a.items + b.items
+        if not all(0 <= place < len(line) for place in places.items):
+            raise BadAccess(f"permute: {places.items} are not all places of {len(line)} lanes")
+        return a.made(line[place] for place in places.items)
+
     def sum(self, v: Vector) -> Scalar:
         """All lanes added, halves first."""
         items = v.items
@@ -497,6 +504,10 @@ class Lanes:
         """start, start + step, start + 2 * step ..."""
         return Narrow(()).made(start + i * step for i in range(self.width))
 
+    def load_narrow(self, p: Pointer[int]) -> Vector:
+        """Integers of a table as narrow ones."""
+        return Narrow(()).made(p[i] for i in range(self.width))
+
     def long(self, v: Vector) -> Vector:
         """Narrow integers as integers."""
         return Vector(v.items)
@@ -535,6 +546,12 @@ class Lanes:
         """The lanes of the mask from memory, the others zero."""
         zero = self.scalar(0) if line.view.memory.scalar is not int else 0
         return Vector(tuple(line.view[line.place(i)] if m else zero for i, m in enumerate(mask.items)))
+
+    def gather(self, line: Line[Any], steps: Vector, mask: Mask) -> Vector:
+        """As read_where, lane i from the element that is steps[i], a narrow integer, along the line."""
+        zero = self.scalar(0)
+        lanes = zip(steps.items, mask.items, strict=True)
+        return Vector(tuple(line.view[line.place(n)] if m else zero for n, m in lanes))
 
     def write_where(self, line: Line[Any], v: Vector, mask: Mask) -> None:
         """The lanes of the mask to memory, no others; no two to one element."""

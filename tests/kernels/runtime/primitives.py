@@ -177,6 +177,41 @@ def lines(out: Real3, x: Real2, start: int, move: int, tile: Tile, task: int, ta
     out[0, 6, 4] = lanes.item(whole, 0)
 
 
+def one_vector(tile: Tile, start: int, move: int) -> int:
+    return tile.lanes.width
+
+
+@task(integer_scratch=one_vector)
+def gathered(
+    out: Real2,
+    x: Real2,
+    start: int,
+    move: int,
+    integer_scratch: IntegerScratch,
+    tile: Tile,
+    task: int,
+    tasks: int,
+) -> None:
+    """out[k]: lanes from places along a line of x that a table has, the last first; of all lanes but every k-th."""
+    lanes = tile.lanes
+    for i in range(lanes.width):
+        integer_scratch[i] = lanes.width - 1 - i
+    steps = lanes.load_narrow(integer_scratch)
+    for k in range(lanes.width + 1):
+        mask = unequal(steps, lanes.narrow_integers(k))
+        lanes.store(out.pointer(k), lanes.gather(x.line((1, start), (0, move)), steps, mask))
+
+
+@task
+def permuted(out: Real2, x: Real2, places: Integer1, tile: Tile, task: int, tasks: int) -> None:
+    """out[k]: lanes of two rows of x, from those places on, k further and round again."""
+    lanes = tile.lanes
+    a, b = lanes.load(x.pointer(0)), lanes.load(x.pointer(1))
+    lanes.store(out.pointer(0), lanes.permute(a, b, lanes.load_narrow(places.pointer())))
+    for k in range(lanes.width + 1):
+        lanes.store(out.pointer(1 + k), lanes.permute(a, b, lanes.narrow_ramp(k, 1)))
+
+
 @task
 def apart(out: Real2, x: Real3, step: int, tile: Tile, task: int, tasks: int) -> None:
     """Rows of out: lanes from and to places some steps apart, whole numbers, and a run over the ends of x's rows."""

@@ -10,8 +10,20 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernels.runtime import bounded, ceil_div, floor_div, residue, share
+from kernels.runtime import bounded, ceil_div, counted, floor_div, residue, share
 from kernels.runtime.arithmetic import LARGEST_ROOM
+
+
+def test_a_count_is_not_made_twice() -> None:
+    asked = list[int]()
+
+    @counted
+    def squares(n: int) -> int:
+        asked.append(n)
+        return n * n
+
+    assert [squares(n) for n in (3, 2, 3)] == [9, 4, 9]
+    assert asked == [3, 2]
 
 
 @given(st.integers(0, 10**6), st.integers(1, 50))

@@ -131,6 +131,34 @@ def test_lines(dtype: Any, width: int) -> None:
 
 
 @EVERY
+def test_gathers(dtype: Any, width: int) -> None:
+    """Lanes from the places of a table, side by side and apart; those that a mask leaves out are not read."""
+    for move in (1, 2, -1):
+        reach = abs(move) * (width - 1) + 1
+        x = np.arange(2 * reach).reshape(2, reach).astype(dtype)
+        start = 0 if move > 0 else reach - 1
+        compiled, meant = both(
+            p.gathered, dtype, width, np.full((width + 1, width), 7, dtype), x, start, move
+        )
+        same(meant, compiled)
+        np.testing.assert_array_equal(meant[width], x[1, start::move][:width][::-1])
+        assert meant[0].tolist() == [*meant[width][:-1], 0]
+
+
+@EVERY
+def test_permutations(dtype: Any, width: int) -> None:
+    """Each lane from any place of two vectors: of one alone, of both, and the same for several."""
+    rng = np.random.default_rng(width)
+    x = np.arange(2 * width).reshape(2, width).astype(dtype)
+    for places in (rng.integers(0, 2 * width, width), rng.integers(0, width, width), np.full(width, width)):
+        out = np.full((width + 2, width), 7, dtype)
+        compiled, meant = both(p.permuted, dtype, width, out, x, places)
+        same(compiled, meant)
+        assert meant[0].tolist() == places.tolist()
+        assert meant[1:].tolist() == [[*range(k, k + width)] for k in range(width + 1)]
+
+
+@EVERY
 def test_elements_apart(dtype: Any, width: int) -> None:
     """Lanes some steps apart in memory, and lines that go on where an axis ends, over one end and over two."""
     for step in (1, 2, 3):
@@ -340,6 +368,8 @@ for dtype in t.DTYPES:
     t.test_integer_lanes(dtype, {width})
     t.test_narrow_integers(dtype, {width})
     t.test_lines(dtype, {width})
+    t.test_gathers(dtype, {width})
+    t.test_permutations(dtype, {width})
     t.test_special_values_in_lanes(dtype, {width})
     t.test_functions_of_vectors(dtype, {width})
     t.test_transposes(dtype, {width})

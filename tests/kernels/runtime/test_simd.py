@@ -190,3 +190,20 @@ def test_a_division_by_zero_is_told_where_lanes_are_stored_and_where_their_sum_i
         lanes.write_where(x.line((0,), (1,)), quotient, lanes.where(True))
     lanes.write_where(x.line((0,), (1,)), quotient, ~lanes.first(1))
     assert x.memory.cells == [0, Fraction(1, 2)]
+
+
+def test_a_permutation_has_places_in_two_vectors() -> None:
+    lanes = Lanes(2, Fraction)
+    a, b = Vector((Fraction(1), Fraction(2))), Vector((Fraction(3), Fraction(4)))
+    assert lanes.permute(a, b, lanes.narrow_ramp(3, -2)).items == (4, 2)
+    for start in (3, -1):
+        with pytest.raises(BadAccess, match="not all places of 4 lanes"):
+            lanes.permute(a, b, lanes.narrow_ramp(start, 1))
+
+
+def test_a_gather_reads_the_lanes_of_its_mask() -> None:
+    lanes = Lanes(2, Fraction)
+    line = view().line((1, 0), (0, 1))
+    assert lanes.gather(line, lanes.narrow_ramp(2, -5), lanes.first(1)).items == (Fraction(5, 2), 0)
+    with pytest.raises(BadAccess, match="outside 0"):
+        lanes.gather(line, lanes.narrow_ramp(2, -5), lanes.first(2))
