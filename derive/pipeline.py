@@ -19,6 +19,7 @@ from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
 from derive.emit.rows import rows_offer
 from derive.emit.scatter import scatter_offer
+from derive.emit.sparse import sparse_offer
 from derive.emit.twos import spread_offer
 from derive.emit.winograd import winograd_offer
 from derive.errors import SpecError
@@ -28,6 +29,7 @@ from derive.lower.lanes import lanes
 from derive.lower.loops import Nest
 from derive.lower.plain import lower
 from derive.lower.scatter import scattered
+from derive.lower.sparse import sparse
 from derive.lower.winograd import windows
 from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
 from derive.passes.differentiate import jvp, vjp
@@ -242,6 +244,8 @@ class _Book:
                 beside_offer(nest, way, title),
                 scatter_offer(nest, way, title),
             ]
+        elif (matrix := sparse(shape.equation, ways, name.indices)) is not None:
+            offers = [sparse_offer(nest, matrix, title), lanes_offer(nest, ways, title)]
         else:
             offers = [rows_offer(nest, title), lanes_offer(nest, ways, title)]
         source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)
