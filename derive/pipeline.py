@@ -32,6 +32,7 @@ from derive.lower.scatter import scattered
 from derive.lower.sparse import sparse
 from derive.lower.winograd import windows
 from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
+from derive.passes.compose import compose
 from derive.passes.differentiate import jvp, vjp
 from derive.passes.mirror import mirror
 from derive.passes.products import products
@@ -116,7 +117,9 @@ def derive(operator: Operator, library: Library | None = None) -> Derivation:
     except SpecError as error:
         raise error.within(operator=operator.name) from None
     # logsumexp as loops can do it; what a sum adds at many points worked out once
-    prepared = {name: check(terms(products(reuse(mirror(stable(made.programs[name])))))) for name in PROGRAMS}
+    prepared = {
+        name: check(compose(terms(products(reuse(mirror(stable(made.programs[name]))))))) for name in PROGRAMS
+    }
     book = _Book(made, _adding(prepared.values()), Library() if library is None else library)
     for name, program in prepared.items():
         try:

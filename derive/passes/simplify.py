@@ -1,9 +1,11 @@
 """Fewer equations, same program, each rule by name.
 
+    alike   an extent that is another by another name is that one
     share   two tensors with the same single equation are one tensor
     merge   T += f;  T += g  over one relation without bound indices   =   T += f + g, but for scalars of which one
             divides and vanishes with an input that may be absent
     inline  a tensor with one pointwise equation is its formula, where writing it out repeats no work worth keeping
+    written an output that is a tensor of nobody else's as it stands is written where that was
     live    an equation that no output needs is dropped
 
 Reductions of one target are not merged: each is a contraction of its own, which recognition and lowering want to see.
@@ -17,13 +19,38 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.language import chosen
-from derive.program import Access, Equation, Program, accesses, live, vanishes
+from derive.program import Access, Equation, Program, Tensor, accesses, live, vanishes
 
 CHEAP = 3  # operations that may be repeated rather than stored
 
 
 def _written(program: Program) -> Counter[str]:
     return Counter(eq.target.tensor for eq in program.equations)
+
+
+def alike(program: Program) -> Program:
+    same: dict[sp.Basic, sp.Basic] = {}
+    for s, e in program.sizes:
+        if e.is_Symbol:
+            same[s] = same.get(e, e)
+
+    def change(e: sp.Expr) -> sp.Expr:
+        return e.xreplace(same)
+
+    def shaped(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return tuple(replace(t, shape=tuple(map(change, t.shape))) for t in tensors)
+
+    if not same:
+        return program
+    return replace(
+        program,
+        inputs=shaped(program.inputs),
+        equations=tuple(eq.mapped(change) for eq in program.equations),
+        outputs=shaped(program.outputs),
+        sizes=tuple((s, change(e)) for s, e in program.sizes if s not in same),
+        locals=shaped(program.locals),
+        conditions=tuple(replace(c, left=change(c.left), right=change(c.right)) for c in program.conditions),
+    )
 
 
 def share(program: Program) -> Program:
@@ -117,6 +144,34 @@ def inline(program: Program) -> Program:
     return live(replace(program, equations=tuple(made)))
 
 
+def written(program: Program) -> Program:
+    outputs, count = {t.name for t in program.outputs}, _written(program)
+    kept = {t.name for t in (*program.inputs, *program.outputs)}
+    readers = Counter(name for eq in program.equations for name in {a.tensor for a in eq.reads})
+    for eq in program.equations:
+        name, source = eq.target.tensor, eq.body
+        plain = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
+        if name not in outputs or count[name] > 1 or not plain or type(source) is not type(eq.target):
+            continue
+        shapes = [program.tensors[a.tensor].shape for a in (eq.target, source)]
+        indices = [eq.target.indices, source.indices]
+        sizes = [tuple(eq.relation.size(i) for i in own) for own in indices]
+        if set(indices[0]) != set(indices[1]) or shapes != sizes or source.tensor in kept:
+            continue
+        if readers[source.tensor] > 1 or count[source.tensor] == 0:
+            continue
+        order = [source.indices.index(i) for i in eq.free]
+        made = list[Equation]()
+        for other in program.equations:
+            if other.target.tensor == source.tensor:
+                at = [other.target.indices[k] for k in order]
+                made.append(replace(other, target=eq.target.func(name, *at)))
+            elif other is not eq:
+                made.append(other)
+        return written(replace(program, equations=tuple(made)))
+    return program
+
+
 def _decides(a: Access, body: sp.Expr) -> bool:
     """Whether a Piecewise chooses by what is read."""
     return any(condition.has(a) for p in body.atoms(sp.Piecewise) for _, condition in p.args)
@@ -131,8 +186,8 @@ def simplify(program: Program) -> Program:
     before = None
     while before != program:
         before = program
-        program = live(merge(inline(share(program))))
+        program = written(live(merge(inline(share(alike(program))))))
     return program
 
 
-__all__ = ["inline", "merge", "share", "simplify"]
+__all__ = ["alike", "inline", "merge", "share", "simplify", "written"]

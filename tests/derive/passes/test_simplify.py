@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from derive.language import Max, Mean, Operator, Sum, Tensor, indices, tensors
-from derive.passes.simplify import inline, merge, share, simplify
+from derive.passes.simplify import alike, inline, merge, share, simplify, written
 from derive.program import Program, check, live
 from derive.translate import to_program
 from tests.support.relation import Meaning, agree, filled
@@ -17,7 +17,7 @@ from tests.support.specimens import SPECIMENS, derived
 
 n, i, k = indices("n i k")
 x, w, y, z, u = tensors("x w y z u")
-RULES: tuple[Callable[[Program], Program], ...] = (share, merge, inline, live, simplify)
+RULES: tuple[Callable[[Program], Program], ...] = (alike, share, merge, inline, written, live, simplify)
 
 
 def program(*statements: Any, inputs: Any = (x,), outputs: Any = None) -> Program:
@@ -29,6 +29,17 @@ def lines(p: Program) -> list[str]:
 
 
 # ---- before, after ---------------------------------------------------------------------------
+
+
+def test_alike_takes_one_name_for_one_extent():
+    padded = Tensor("x", margin=[(1, 1)], outside="replicate")
+    before = program(y[n, i] << padded[n, i - 1], inputs=(padded,))
+    (size,) = (s for s, e in before.sizes if e.is_Symbol)
+    assert before.tensors["x_padded"].shape[1] == size
+    after = alike(before)
+    assert size not in dict(after.sizes)
+    assert after.tensors["x_padded"].shape == after.tensors["y"].shape
+    assert alike(after) == after
 
 
 def test_share_keeps_one_of_two_equal_tensors():
@@ -47,6 +58,24 @@ def test_share_leaves_outputs_and_other_reductions():
 def test_share_leaves_tensors_of_several_equations():
     before = program(z[n] << Sum[k](x[n, k]) + x[n, n], u[n] << Sum[k](x[n, k]) + 1, y[n] << z[n] * u[n])
     assert share(before) == before
+
+
+def test_written_makes_an_output_where_another_tensor_was():
+    before = program(z[n, i] << Max[k](x[n, i, k]), y[i, n] << z[n, i])
+    assert lines(before) == ["z[n,i] += max[k] x[n,i,k]", "y[i,n] += z[n,i]"]
+    assert lines(written(before)) == ["y[i,n] += max[k] x[n,i,k]"]
+
+
+def test_written_leaves_what_is_read_twice_and_what_is_worked_out():
+    for last in (z[n] + x[n, n], 2 * z[n], z[n] ** 2):
+        before = program(z[n] << Sum[k](x[n, k]), y[n] << last)
+        assert written(before) == before
+    twice = program(z[n] << Sum[k](x[n, k]), y[n] << z[n], u[n] << z[n], outputs=(y, u))
+    assert written(twice) == twice
+    both = program(z[n] << Sum[k](x[n, k]), y[n] << z[n], outputs=(y, z))
+    assert written(both) == both
+    given = program(y[n, i] << x[n, i])
+    assert written(given) == given
 
 
 def test_merge_joins_pointwise_equations_of_one_target():
