@@ -23,7 +23,7 @@ from derive.emit.sparse import sparse_offer
 from derive.emit.twos import spread_offer
 from derive.emit.winograd import winograd_offer
 from derive.errors import SpecError
-from derive.language import Operator, extent
+from derive.language import Operator, Real, extent
 from derive.lower.contraction import contraction
 from derive.lower.lanes import lanes
 from derive.lower.loops import Nest
@@ -291,9 +291,12 @@ class _Book:
 
     @staticmethod
     def linear(program: Program, eq: Equation) -> tuple[str, ...]:
-        """Tensors without which the equation adds nothing."""
+        """Tensors without which the equation adds nothing; of one that reads none, reals."""
         if eq.reduce != "sum":
             return ()
+        if not eq.reads:
+            reals = (s for s in eq.body.free_symbols if isinstance(s, Real))
+            return tuple(sorted(s.name for s in reals if vanishes(eq.body, s)))
         names = dict.fromkeys(a.tensor for a in eq.reads)
         reads = {n: [a for a in eq.body.atoms(Access) if a.tensor == n] for n in names}
         return tuple(n for n, those in reads.items() if those and vanishes(eq.body, *those))

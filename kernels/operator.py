@@ -45,7 +45,7 @@ from kernels.arguments import (
 from kernels.errors import AllocationError, ArgumentError, ArgumentTypeError, KernelError, ShapeError
 from kernels.in_place import Pairs, in_place
 from kernels.runtime.execute import Place, RoomError, address, prepare
-from kernels.runtime.selection import Run, left, read
+from kernels.runtime.selection import Run, left, missing, read
 from kernels.specialize import (
     SPECIALIZATIONS,
     Input,
@@ -503,8 +503,7 @@ class Operator:
         kept: dict[str, int] = {}
         leaves: dict[str, int] = {}
         if keeper is not None:
-            inputs = definition.programs[program].inputs
-            absent = frozenset(inputs).difference(given)
+            absent = frozenset(missing(definition.programs[program], given, plan.reals))
             now = Run(program, names, absent)
             kept = read(definition, now, keeper.tensors)
             nothing = all(0 in o.shape for o in layouts)  # an empty result is not worth an intermediate one

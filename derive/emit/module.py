@@ -260,7 +260,7 @@ class _Module:
             + ["covers=False"] * (not ph.covers)
             + [f"axes={ph.axes!r}"] * (not plain)
         )
-        can_miss = {t.name for t in program.inputs} & set(ph.linear)
+        can_miss = {*(t.name for t in program.inputs), *reals} & set(ph.linear)
         linear = tuple(n for n in ph.linear if n in can_miss or n not in {t.name for t in program.inputs})
         extra += [f"linear={linear!r}"] * bool(linear)
         note = f"  # as {ph.recognised}" if ph.recognised else ""

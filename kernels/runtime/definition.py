@@ -52,7 +52,7 @@ class Phase:
     covers: bool = True
     # for each tensor the order of axes in which the kernel sees it; () is as they are
     axes: tuple[tuple[int, ...], ...] = ()
-    # tensors without which the phase contributes nothing: absent, it is dropped;
+    # tensors, or reals, without which the phase contributes nothing: absent, or zero, it is dropped;
     # an absent tensor that a phase reads but that is not listed here is passed as zeros (a stride-0 view)
     linear: tuple[str, ...] = ()
 

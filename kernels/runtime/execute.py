@@ -31,7 +31,7 @@ import numpy.typing as npt
 from kernels.runtime import driver, machine, scalar
 from kernels.runtime.compile import Choice, Task, float_word
 from kernels.runtime.definition import Definition, Tensor
-from kernels.runtime.selection import Selection, Step, selection
+from kernels.runtime.selection import Selection, Step, missing, selection
 from kernels.runtime.simd import UNWRITTEN, BadAccess, Lanes, Memory, Pointer, Tile, View
 
 Array = npt.NDArray[Any]
@@ -371,7 +371,7 @@ def prepare(
     another register tile than this machine's.
     """
     inputs = definition.programs[program_name].inputs
-    absent = [name for name in inputs if name not in given]
+    absent = missing(definition.programs[program_name], given, reals)
     known = [name for name in given if name not in inputs]
     preparation = _Preparation(np.dtype(dtype), given, wanted, tile)
     if any(
@@ -499,12 +499,13 @@ class _Exact:
     views: dict[str, View[Any]] = field(default_factory=dict)
     watched: frozenset[str] = frozenset()
 
-    def selected(self, definition: Definition, program_name: str, wanted: Collection[str]) -> Selection:
+    def selected(
+        self, definition: Definition, program_name: str, reals: Mapping[str, Any], wanted: Collection[str]
+    ) -> Selection:
         """What runs, once it is drawn which extent lies side by side in memory."""
-        inputs = definition.programs[program_name].inputs
-        chosen = selection(
-            definition, program_name, wanted, [n for n in inputs if self.arrays.get(n) is None]
-        )
+        given = [name for name, array in self.arrays.items() if array is not None]
+        absent = missing(definition.programs[program_name], given, reals)
+        chosen = selection(definition, program_name, wanted, absent)
         if self.random.random() < 0.5:
             named = (e for t in (*chosen.given, *(t for t, _ in chosen.made)) for e in t.shape)
             self.side = self.random.choice(sorted({e for e in named if isinstance(e, str)}) or [""])
@@ -693,7 +694,7 @@ def execute_exact(
         number, arrays, tasks, tile or _small(number), random.Random(seed), gaps, trace, number(0)
     )
     executor.watched = frozenset(written or ())
-    chosen = executor.selected(definition, program_name, wanted)
+    chosen = executor.selected(definition, program_name, reals, wanted)
     environment = {name: int(value) for name, value in environment.items()}
     with scalar.numbers(number):
         tensors = _walk(chosen, environment, reals, executor)
@@ -728,7 +729,7 @@ def exact_tasks(
     arrays = dict.fromkeys(present, True)
     executor = _Dry(Fraction, arrays, tasks, tile or _small(Fraction), random.Random(seed), gaps, None)
     executor.told = told
-    _walk(executor.selected(definition, program_name, wanted), environment, reals, executor)
+    _walk(executor.selected(definition, program_name, reals, wanted), environment, reals, executor)
     return executor.names
 
 

@@ -96,9 +96,16 @@ def selection(
     return remembered(definition, "_selections", key, lambda: _select(definition, *key))
 
 
+def missing(program: Program, given: Collection[str], reals: Mapping[str, Any]) -> list[str]:
+    """What counts as absent: inputs that are not given, and reals that are zero."""
+    inputs = [name for name in program.inputs if name not in given]
+    return inputs + [name for name, value in reals.items() if value == 0]
+
+
 def _lasting(program: Program, absent: Collection[str]) -> list[int]:
     """The phases that contribute: one that is linear in something that is zero does not."""
-    filled = {name for name in program.inputs if name not in absent}
+    reals = (name for phase in program.phases for name in phase.reals if isinstance(name, str))
+    filled = {name for name in (*program.inputs, *reals) if name not in absent}
     kept = []
     for number, phase in enumerate(program.phases):
         if filled.issuperset(phase.linear):

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kernels.runtime import Definition, Joint, Phase, Program, Real1, Tensor, task
-from kernels.runtime.selection import Run, left, origins, read, selection
+from kernels.runtime.selection import Run, left, missing, origins, read, selection
 
 
 @task
@@ -69,6 +69,21 @@ def test_tensors_of_one_origin_hold_the_same_whatever_they_are_called() -> None:
     assert renamed["a"] not in forward.values()  # another size
     assert len({*forward.values(), *vjp.values()}) == len(vjp)
     assert numbers("forward") == forward
+
+
+@task
+def filled(y: Real1, N: int, value: float, add: int, task: int, tasks: int) -> None: ...
+
+
+def test_a_phase_that_a_real_scales_runs_unless_that_is_zero() -> None:
+    around = Phase(filled, ("y",), ("N",), ("value",), linear=("value",))
+    padded = define(forward=("x", "y", (phase("y", "x"), around)))
+    program = padded.programs["forward"]
+    for value, expected in ((1.0, [0, 1]), (0.0, [0]), (-0.0, [0]), (float("nan"), [0, 1])):
+        absent = missing(program, ("x",), {"value": value, "other": 0.0})
+        chosen = selection(padded, "forward", ("y",), absent)
+        assert [step.number for step in chosen.steps] == expected
+    assert missing(program, (), {"value": 1.0}) == ["x"]
 
 
 def test_an_absent_input_makes_another_tensor() -> None:
