@@ -38,7 +38,7 @@ MOST = "16 * tile.steps"  # points of a table, so that it stays in the caches
 
 def sparse_offer(nest: Nest, way: Sparse, name: str) -> Offer:
     """Both ways to run a product with a sparse matrix."""
-    return SparseWriter(nest, way).tables(name)
+    return SparseWriter(nest, way).both_ways(name)
 
 
 class SparseWriter(LanesWriter):
@@ -47,7 +47,7 @@ class SparseWriter(LanesWriter):
         self.sparse = sparse
         self.gathers = False  # are lanes rows of the matrix?
 
-    def tables(self, name: str) -> Offer:
+    def both_ways(self, name: str) -> Offer:
         views, integers, self.reals = self.named()
         self.integers = self.told(integers, self.mentioned())
         self.plain_views = views
@@ -159,9 +159,9 @@ class SparseWriter(LanesWriter):
         self.put(f"found[{row}] = many")
         self.depth = depth
         if self.gathers:
-            self.flows()
+            self.how_places_lie()
 
-    def flows(self) -> None:
+    def how_places_lie(self) -> None:
         """Of each block of rows how many points there are, and of each point how its places lie, and from where on."""
         depth, row, sparse = self.depth, self.names[self.sparse.row], self.sparse
         size, column = self.size(sparse.row), self.names[sparse.column]
