@@ -244,7 +244,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         self.name(way.last, way.last.name)
         self.put("lanes = tile.lanes")
         if not beside:
-            self.b.plane = self.planes(way)
+            self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
         self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
         beside = self.b.plane is None and self.vectors_beside(way)
         if self.b.plane is not None and self.streams() > 1:
@@ -266,7 +266,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
     def rather_blocks(self, way: Lanes) -> bool:
         """Are vectors side by side better than planes, if there are enough of them? Where planes have no bounds to share."""
         self.b = Block(dict(way.moves), way)
-        self.b.plane = self.planes(way)
+        self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
         return self.b.plane is not None and self.streams() > 0 and self.vectors_beside(way)
 
     def vectors_beside(self, way: Lanes) -> bool:
@@ -276,7 +276,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         ends = any(e.has(way.last) for s in steps if isinstance(s, Loop) for e in (*s.low, *s.high))
         return bool(steps) and plain and not ends and way.stride == 1 and not (way.bound or self.eq.at)
 
-    def share(self, way: Lanes, block: str) -> None:
+    def share(self, way: Lanes, block: str = "lanes.width") -> None:
         """Loops over the outer indices, shared among tasks; without any, blocks of lanes are shared."""
         outer = way.outer
         if not outer and way.bound:
@@ -304,9 +304,8 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                 by = f" * {self.b.lines}" if i == self.b.plane else ""
                 self.put(f"{self.names[i]} = {text}{by}")
 
-    def planes(self, way: Lanes) -> Index | None:
+    def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
         """An index that nothing holds: a few of its planes at a time, since they share masks and bounds."""
-        steps = needed(replace(self.nest, inner=way.inner))
         fixed = set[sp.Basic]()
         for s in steps:
             if isinstance(s, Test) and self.moving(s.value):

@@ -420,12 +420,14 @@ DEFINITION = Definition(
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += u
                     x_padded_filled_2,
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # y[n,g,o,p0] += sum[c,k0,xpadded3] w[g,o,c,k0]*x_padded[n,g,c,xpadded3]  # as y[n,g,o,p0] of conv1d
                     y_from_w_x,
@@ -456,12 +458,14 @@ DEFINITION = Definition(
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += u
                     x_padded_filled_2,
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0] gy[n,g,o,p0]  # as gb[g,o] of conv1d
                     gb_from_gy,
@@ -505,12 +509,14 @@ DEFINITION = Definition(
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += u
                     x_padded_filled_2,
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
@@ -553,12 +559,14 @@ DEFINITION = Definition(
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += u
                     x_padded_filled_2,
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
@@ -620,12 +628,14 @@ DEFINITION = Definition(
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += u
                     x_padded_filled_2,
                     ('x_padded',),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0'),
                     reals=('u',),
+                    linear=('u',),
                 ),
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,

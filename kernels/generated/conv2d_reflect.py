@@ -23,11 +23,18 @@ from kernels.generated.conv2d import (
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real5,
+    Task,
     Tensor,
+    Tile,
+    bounded,
+    ceil_div,
+    choice,
+    counted,
     require_abi,
     share,
     task,
@@ -38,7 +45,7 @@ require_abi(8, __name__)
 
 
 @task
-def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+def x_padded_from_x_plain(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
         z0: int, z1: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]   { r3 - z1 = z0*lap + q }
 
@@ -58,9 +65,187 @@ def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: in
                 x_padded[r0, r1, r2, r3, r4] += x[r0, r1, r2, q, r4]
 
 
+@counted
+def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """The most points that one r3 has."""
+    most = 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_table_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1)) * R3
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r4_table)
+def x_padded_from_x_table_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int,
+        Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r4 where it is contiguous, by a table of what each r3 reads."""
+    lanes = tile.lanes
+    line = R3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
+            q = r3 - lap*z0 - z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r3] = q
+            many += 1
+        found[r3] = many
+    first, last = share(R0 * R1 * R2 * R3, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3)
+        r1 = item // (R2 * R3) % R1
+        r2 = item // R3 % R2
+        r3 = item % R3
+        many = found[r3]
+        for start in range(0, R4, lanes.width):
+            r4 = max(0, min(start, R4 - lanes.width))
+            count = min(lanes.width, R4 - r4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r3]
+                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4), (0, 0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r3_table)
+def x_padded_from_x_table_over_r3(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int,
+        Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
+            q = r3 - lap*z0 - z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r3] = q
+            many += 1
+        found[r3] = many
+    for start in range(0, R3, lanes.width):
+        r3 = max(0, min(start, R3 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r3, min(r3 + lanes.width, R3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * planes)
+        r1 = item // (R2 * planes) % R1
+        r2 = item // planes % R2
+        r4 = item % planes * tile.lines
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r4 + u, R4 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r3))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, plane), (0, 0, 0, 1, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, plane), (0, 0, 0, 1, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r4 + u, R4 - 1)
+                if r4 + u < R4:
+                    result = total[0, u]
+                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane), (0, 0, 0, 1, 0)), result, active)
+
+
+@choice(x_padded_from_x_table_over_r4, x_padded_from_x_table_over_r3, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
+def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        z0: int, z1: int, tile: Tile) -> Task[...]:
+    """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]   { r3 - z1 = z0*lap + q }
+
+    lanes over r4 where it is contiguous, by a table of what each r3 reads
+    or lanes over r3 by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r4
+    """
+    if (
+        tile.lanes.width <= R4
+        and x_padded.stride(4) == 1
+        and x.stride(4) == 1
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r4
+    if (
+        tile.lanes.width <= 8 * R3
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r3
+    return x_padded_from_x_plain
+
+
 @task
-def x_padded_from_x_2(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
-        X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def x_padded_from_x_2_plain(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int,
+        Q: int, X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
     { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
 
@@ -81,9 +266,205 @@ def x_padded_from_x_2(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: 
                 x_padded[r0, r1, r2, r3, r4] += x[r0, r1, r2, q, r4]
 
 
+@counted
+def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int, X3: int,
+        z0: int, z1: int) -> int:
+    """The most points that one r3 has."""
+    most = 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
+            q = -r3 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X3 - 2 >= 0:
+                    many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_2_table_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        X3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, X3, z0, z1)) * R3
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r4_table)
+def x_padded_from_x_2_table_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Lanes over r4 where it is contiguous, by a table of what each r3 reads."""
+    lanes = tile.lanes
+    line = R3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
+            q = -r3 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X3 - 2 >= 0:
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + r3] = q
+                    many += 1
+        found[r3] = many
+    first, last = share(R0 * R1 * R2 * R3, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3)
+        r1 = item // (R2 * R3) % R1
+        r2 = item // R3 % R2
+        r3 = item % R3
+        many = found[r3]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R4, lanes.width):
+            r4 = max(0, min(start, R4 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R4 - r4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r3]
+                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4), (0, 0, 0, 0, 1)), active)
+            if add != 0:
+                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        X3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, X3, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
+def x_padded_from_x_2_table_over_r3(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Lanes over r3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
+            q = -r3 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X3 - 2 >= 0:
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + r3] = q
+                    many += 1
+        found[r3] = many
+    for start in range(0, R3, lanes.width):
+        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r3, min(r3 + lanes.width, R3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * planes)
+        r1 = item // (R2 * planes) % R1
+        r2 = item // planes % R2
+        r4 = item % planes * tile.lines
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r4 + u, R4 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r3))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, plane), (0, 0, 0, 1, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, plane), (0, 0, 0, 1, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r4 + u, R4 - 1)
+                if r4 + u < R4:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, plane), (0, 0, 0, 1, 0)), active)
+                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane), (0, 0, 0, 1, 0)), result, active)
+
+
+@choice(x_padded_from_x_2_table_over_r4, x_padded_from_x_2_table_over_r3, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
+def x_padded_from_x_2(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
+        X3: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
+    """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
+    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
+
+    lanes over r4 where it is contiguous, by a table of what each r3 reads
+    or lanes over r3 by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r4
+    """
+    if (
+        tile.lanes.width <= R4
+        and x_padded.stride(4) == 1
+        and x.stride(4) == 1
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, X3, z0, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r4
+    if (
+        tile.lanes.width <= 8 * R3
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, X3, z0, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r3
+    return x_padded_from_x_2_plain
+
+
 @task
-def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, task: int, tasks: int) -> None:
+def gx_padded_from_gx_padded_padded_plain(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int,
+        R3: int, R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, task: int, tasks: int) -> None:
     """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]
     { z0*lap + z1 = q + r4, q - 1 >= 0, -q + X4 - 2 >= 0 }
 
@@ -103,9 +484,198 @@ def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R
                 gx_padded[r0, r1, r2, r3, q] += gx_padded_padded[r0, r1, r2, r3, r4]
 
 
+@counted
+def gx_padded_from_gx_padded_padded_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int,
+        Q: int, X4: int, z0: int, z1: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X4 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R4 - z1 - 1) // z0) + 1)):
+                    many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_from_gx_padded_padded_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, X4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_from_gx_padded_padded_points(tile, R0, R1, R2, R3, R4, LAP, Q, X4, z0, z1)) * Q
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_table_over_r3_table)
+def gx_padded_from_gx_padded_padded_table_over_r3(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int,
+        R2: int, R3: int, R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X4 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R4 - z1 - 1) // z0) + 1)):
+                    r4 = -q + lap*z0 + z1
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + q] = r4
+                    many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * R2 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * Q)
+        r1 = item // (R2 * Q) % R1
+        r2 = item // Q % R2
+        q = item % Q
+        many = found[q]
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width))
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r4 = places[turn * line + q]
+                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded.line((r0, r1, r2, r3, q), (0, 0, 0, 1, 0)), total, active)
+
+
+def gx_padded_from_gx_padded_padded_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, X4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_from_gx_padded_padded_points(tile, R0, R1, R2, R3, R4, LAP, Q, X4, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_table_over_q_table)
+def gx_padded_from_gx_padded_padded_table_over_q(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int,
+        R2: int, R3: int, R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X4 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R4 - z1 - 1) // z0) + 1)):
+                    r4 = -q + lap*z0 + z1
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + q] = r4
+                    many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R4, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r4 = places[at + lane]
+                if r4 >= 0:
+                    least, last, here = min(least, r4), max(last, r4), here + 1
+                    if here == 1:
+                        first = r4 - lane
+                    if r4 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded.stride(4) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * planes)
+        r1 = item // (R2 * planes) % R1
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r4 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r4)
+                        inside, beyond = lanes.first(R4 - r4), lanes.first(R4 - r4 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4 + lanes.width), (0, 0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded.line((r0, r1, r2, plane, 0), (0, 0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    lanes.write_where(gx_padded.line((r0, r1, r2, plane, q), (0, 0, 0, 0, 1)), result, active)
+
+
+@choice(gx_padded_from_gx_padded_padded_table_over_r3, gx_padded_from_gx_padded_padded_table_over_q,
+    gx_padded_from_gx_padded_padded_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
+def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
+        R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, tile: Tile) -> Task[...]:
+    """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]
+    { z0*lap + z1 = q + r4, q - 1 >= 0, -q + X4 - 2 >= 0 }
+
+    lanes over r3 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r3
+    """
+    if (
+        tile.lanes.width <= R3
+        and gx_padded.stride(3) == 1
+        and gx_padded_padded.stride(3) == 1
+        and max(Q, R4) <= 2 * tile.steps
+        and bounded(gx_padded_from_gx_padded_padded_points(tile, R0, R1, R2, R3, R4, LAP, Q, X4, z0, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_from_gx_padded_padded_table_over_r3
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R4) <= 2 * tile.steps
+        and bounded(gx_padded_from_gx_padded_padded_points(tile, R0, R1, R2, R3, R4, LAP, Q, X4, z0, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_from_gx_padded_padded_table_over_q
+    return gx_padded_from_gx_padded_padded_plain
+
+
 @task
-def gx_padded_from_gx_padded_padded_2(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def gx_padded_from_gx_padded_padded_2_plain(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int,
+        R3: int, R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]   { r4 - z1 = z0*lap + q }
 
     scatter, tasks share r0 r1 r2 r3
@@ -123,6 +693,196 @@ def gx_padded_from_gx_padded_padded_2(gx_padded: Real5, gx_padded_padded: Real5,
             for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R4 - z1)):
                 r4 = q + lap*z0 + z1
                 gx_padded[r0, r1, r2, r3, q] += gx_padded_padded[r0, r1, r2, r3, r4]
+
+
+@counted
+def gx_padded_from_gx_padded_padded_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int,
+        Q: int, z0: int, z1: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R4 - z1 - 1) // z0) + 1)):
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_from_gx_padded_padded_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_from_gx_padded_padded_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1)) * Q
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_2_table_over_r3_table)
+def gx_padded_from_gx_padded_padded_2_table_over_r3(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int,
+        R2: int, R3: int, R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R4 - z1 - 1) // z0) + 1)):
+            r4 = q + lap*z0 + z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + q] = r4
+            many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * R2 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * Q)
+        r1 = item // (R2 * Q) % R1
+        r2 = item // Q % R2
+        q = item % Q
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r4 = places[turn * line + q]
+                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 1, 0)), active)
+            if add != 0:
+                total = total + lanes.read_where(gx_padded.line((r0, r1, r2, r3, q), (0, 0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded.line((r0, r1, r2, r3, q), (0, 0, 0, 1, 0)), total, active)
+
+
+def gx_padded_from_gx_padded_padded_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        LAP: int, Q: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_from_gx_padded_padded_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_2_table_over_q_table)
+def gx_padded_from_gx_padded_padded_2_table_over_q(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int,
+        R2: int, R3: int, R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R4 - z1 - 1) // z0) + 1)):
+            r4 = q + lap*z0 + z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + q] = r4
+            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R4, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r4 = places[at + lane]
+                if r4 >= 0:
+                    least, last, here = min(least, r4), max(last, r4), here + 1
+                    if here == 1:
+                        first = r4 - lane
+                    if r4 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded.stride(4) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * planes)
+        r1 = item // (R2 * planes) % R1
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r4 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r4)
+                        inside, beyond = lanes.first(R4 - r4), lanes.first(R4 - r4 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded.line((r0, r1, r2, plane, r4 + lanes.width), (0, 0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded.line((r0, r1, r2, plane, 0), (0, 0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx_padded.line((r0, r1, r2, plane, q), (0, 0, 0, 0, 1)), active)
+                    lanes.write_where(gx_padded.line((r0, r1, r2, plane, q), (0, 0, 0, 0, 1)), result, active)
+
+
+@choice(gx_padded_from_gx_padded_padded_2_table_over_r3, gx_padded_from_gx_padded_padded_2_table_over_q,
+    gx_padded_from_gx_padded_padded_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
+def gx_padded_from_gx_padded_padded_2(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
+        R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
+    """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]   { r4 - z1 = z0*lap + q }
+
+    lanes over r3 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r3
+    """
+    if (
+        tile.lanes.width <= R3
+        and gx_padded.stride(3) == 1
+        and gx_padded_padded.stride(3) == 1
+        and max(Q, R4) <= 2 * tile.steps
+        and bounded(gx_padded_from_gx_padded_padded_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_from_gx_padded_padded_2_table_over_r3
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R4) <= 2 * tile.steps
+        and bounded(gx_padded_from_gx_padded_padded_2_points(tile, R0, R1, R2, R3, R4, LAP, Q, z0, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_from_gx_padded_padded_2_table_over_q
+    return gx_padded_from_gx_padded_padded_2_plain
 
 
 def sizes(
@@ -646,13 +1406,13 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'x_padded_from_x: scatter, tasks share r0 r1 r2 r4',
-        'x_padded_from_x_2: scatter, tasks share r0 r1 r2 r4',
+        'x_padded_from_x: lanes over r4 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads; else scatter, tasks share r0 r1 r2 r4',
+        'x_padded_from_x_2: lanes over r4 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads; else scatter, tasks share r0 r1 r2 r4',
         'y_from_w_x: that of kernels.generated.conv2d',
         'y_from_b: that of kernels.generated.conv2d',
         'gb_from_gy: that of kernels.generated.conv2d',
         'gx_from_gy_w: that of kernels.generated.conv2d',
-        'gx_padded_from_gx_padded_padded: scatter, tasks share r0 r1 r2 r3',
-        'gx_padded_from_gx_padded_padded_2: scatter, tasks share r0 r1 r2 r3',
+        'gx_padded_from_gx_padded_padded: lanes over r3 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3',
+        'gx_padded_from_gx_padded_padded_2: lanes over r3 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3',
     ),
 )

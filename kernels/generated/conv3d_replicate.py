@@ -33,6 +33,7 @@ from kernels.generated.conv3d_constant import (
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -40,8 +41,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     require_abi,
     select,
     share,
@@ -75,6 +78,172 @@ def x_padded_from_x_2_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3, r4, r5]
             x_padded[r0, r1, r2, r3, r4, r5] = total
+
+
+@counted
+def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
+        a0: int) -> int:
+    """The most points that one r3 has."""
+    most = 0
+    for r3 in range(R3):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            if -r3 + a0 - 1 >= 0:
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_2_table_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
+        a0: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a0)) * R3
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r5_table)
+def x_padded_from_x_2_table_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q: int, a0: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r5 where it is contiguous, by a table of what each r3 reads."""
+    lanes = tile.lanes
+    line = R3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            if -r3 + a0 - 1 >= 0:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r3] = q
+                many += 1
+        found[r3] = many
+    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4)
+        r1 = item // (R2 * R3 * R4) % R1
+        r2 = item // (R3 * R4) % R2
+        r3 = item // R4 % R3
+        r4 = item % R4
+        many = found[r3]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R5, lanes.width):
+            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R5 - r5)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r3]
+                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5), (0, 0, 0, 0, 0, 1)), active)
+            if add != 0:
+                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
+        a0: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a0)) * (pitch + 2 * ceil_div(R3, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
+def x_padded_from_x_2_table_over_r3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q: int, a0: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            if -r3 + a0 - 1 >= 0:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r3] = q
+                many += 1
+        found[r3] = many
+    for start in range(0, R3, lanes.width):
+        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r3, min(r3 + lanes.width, R3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R4 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R4 * planes)
+        r1 = item // (R2 * R4 * planes) % R1
+        r2 = item // (R4 * planes) % R2
+        r4 = item // planes % R4
+        r5 = item % planes * tile.lines
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r5 + u, R5 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r3))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, plane), (0, 0, 0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, plane), (0, 0, 0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r5 + u, R5 - 1)
+                if r5 + u < R5:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), active)
+                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), result,
+                        active)
 
 
 @task
@@ -114,15 +283,31 @@ def x_padded_from_x_2_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: i
                         active)
 
 
-@choice(x_padded_from_x_2_over_r5, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
+@choice(x_padded_from_x_2_table_over_r5, x_padded_from_x_2_table_over_r3, x_padded_from_x_2_over_r5,
+    x_padded_from_x_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x_2(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
         a0: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q = 0, -r3 + a0 - 1 >= 0 }
 
-    lanes over r5
+    lanes over r5 where it is contiguous, by a table of what each r3 reads
+    or lanes over r3 by a table of what each reads
+    or lanes over r5
     else gather, tasks share r0 r1 r2 r3 r4; 2 guards
     """
+    if (
+        tile.lanes.width <= R5
+        and x_padded.stride(5) == 1
+        and x.stride(5) == 1
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a0), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r5
+    if (
+        tile.lanes.width <= 8 * R3
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a0), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r3
     if tile.lanes.width <= 8 * R5:
         return x_padded_from_x_2_over_r5
     return x_padded_from_x_2_plain
@@ -151,6 +336,174 @@ def x_padded_from_x_3_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3, r4, r5]
             x_padded[r0, r1, r2, r3, r4, r5] = total
+
+
+@counted
+def x_padded_from_x_3_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X3: int,
+        z1: int) -> int:
+    """The most points that one r3 has."""
+    most = 0
+    for r3 in range(R3):
+        many = 0
+        q = X3 - 1
+        if 0 <= q < Q:
+            if r3 - z1 >= 0:
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_3_table_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
+        X3: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, R4, R5, Q, X3, z1)) * R3
+
+
+@task(integer_scratch=x_padded_from_x_3_table_over_r5_table)
+def x_padded_from_x_3_table_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q: int, X3: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r5 where it is contiguous, by a table of what each r3 reads."""
+    lanes = tile.lanes
+    line = R3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        q = X3 - 1
+        if 0 <= q < Q:
+            if r3 - z1 >= 0:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r3] = q
+                many += 1
+        found[r3] = many
+    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4)
+        r1 = item // (R2 * R3 * R4) % R1
+        r2 = item // (R3 * R4) % R2
+        r3 = item // R4 % R3
+        r4 = item % R4
+        many = found[r3]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R5, lanes.width):
+            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R5 - r5)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r3]
+                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5), (0, 0, 0, 0, 0, 1)), active)
+            if add != 0:
+                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_3_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
+        X3: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, R4, R5, Q, X3, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_3_table_over_r3_table)
+def x_padded_from_x_3_table_over_r3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q: int, X3: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        q = X3 - 1
+        if 0 <= q < Q:
+            if r3 - z1 >= 0:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r3] = q
+                many += 1
+        found[r3] = many
+    for start in range(0, R3, lanes.width):
+        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r3, min(r3 + lanes.width, R3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R4 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R4 * planes)
+        r1 = item // (R2 * R4 * planes) % R1
+        r2 = item // (R4 * planes) % R2
+        r4 = item // planes % R4
+        r5 = item % planes * tile.lines
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r5 + u, R5 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r3))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, plane), (0, 0, 0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r5 + u, R5 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, plane), (0, 0, 0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r5 + u, R5 - 1)
+                if r5 + u < R5:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), active)
+                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), result,
+                        active)
 
 
 @task
@@ -190,23 +543,40 @@ def x_padded_from_x_3_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: i
                         active)
 
 
-@choice(x_padded_from_x_3_over_r5, x_padded_from_x_3_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
+@choice(x_padded_from_x_3_table_over_r5, x_padded_from_x_3_table_over_r3, x_padded_from_x_3_over_r5,
+    x_padded_from_x_3_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x_3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
         X3: int, z1: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
 
-    lanes over r5
+    lanes over r5 where it is contiguous, by a table of what each r3 reads
+    or lanes over r3 by a table of what each reads
+    or lanes over r5
     else gather, tasks share r0 r1 r2 r3 r4; 2 guards
     """
+    if (
+        tile.lanes.width <= R5
+        and x_padded.stride(5) == 1
+        and x.stride(5) == 1
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, R4, R5, Q, X3, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_3_table_over_r5
+    if (
+        tile.lanes.width <= 8 * R3
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, R4, R5, Q, X3, z1), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_3_table_over_r3
     if tile.lanes.width <= 8 * R5:
         return x_padded_from_x_3_over_r5
     return x_padded_from_x_3_plain
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
-        R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int, z1: int, task: int, tasks: int) -> None:
+def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int, z1: int, task: int,
+        tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
     { -q + X5 - 1 = 0, r5 - z1 >= 0 }
 
@@ -227,8 +597,196 @@ def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_pa
                 gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
 
 
+@counted
+def gx_padded_padded_from_gx_padded_padded_padded_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q: int, X5: int, z1: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q + X5 - 1 == 0:
+            for r5 in range(max(0, z1), R5):
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_table_over_r4_table(tile: Tile, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, Q: int, X5: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_padded_from_gx_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, Q, X5, z1)) * Q
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_table_over_r4_table)
+def gx_padded_padded_from_gx_padded_padded_padded_table_over_r4(gx_padded_padded: Real6,
+        gx_padded_padded_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int,
+        z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r4 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + X5 - 1 == 0:
+            for r5 in range(max(0, z1), R5):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + q] = r5
+                many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * R2 * R3 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * Q)
+        r1 = item // (R2 * R3 * Q) % R1
+        r2 = item // (R3 * Q) % R2
+        r3 = item // Q % R3
+        q = item % Q
+        many = found[q]
+        for start in range(0, R4, lanes.width):
+            r4 = max(0, min(start, R4 - lanes.width))
+            count = min(lanes.width, R4 - r4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r5 = places[turn * line + q]
+                total = total + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total, active)
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q: int, X5: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_padded_from_gx_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, Q, X5, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_table_over_q_table)
+def gx_padded_padded_from_gx_padded_padded_padded_table_over_q(gx_padded_padded: Real6,
+        gx_padded_padded_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int,
+        z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + X5 - 1 == 0:
+            for r5 in range(max(0, z1), R5):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + q] = r5
+                many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R5, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r5 = places[at + lane]
+                if r5 >= 0:
+                    least, last, here = min(least, r5), max(last, r5), here + 1
+                    if here == 1:
+                        first = r5 - lane
+                    if r5 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded_padded.stride(5) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * planes)
+        r1 = item // (R2 * R3 * planes) % R1
+        r2 = item // (R3 * planes) % R2
+        r3 = item // planes % R3
+        r4 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r5 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r4 + u, R4 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r5)
+                        inside, beyond = lanes.first(R5 - r5), lanes.first(R5 - r5 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5 + lanes.width), (0, 0, 0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, 0), (0, 0, 0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r4 + u, R4 - 1)
+                if r4 + u < R4:
+                    result = total[0, u]
+                    lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), result,
+                        active)
+
+
+@choice(gx_padded_padded_from_gx_padded_padded_padded_table_over_r4,
+    gx_padded_padded_from_gx_padded_padded_padded_table_over_q, gx_padded_padded_from_gx_padded_padded_padded_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
+def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
+        R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int, z1: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
+    { -q + X5 - 1 = 0, r5 - z1 >= 0 }
+
+    lanes over r4 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r3 r4; 1 guard
+    """
+    if (
+        tile.lanes.width <= R4
+        and gx_padded_padded.stride(4) == 1
+        and gx_padded_padded_padded.stride(4) == 1
+        and max(Q, R5) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gx_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, Q, X5, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gx_padded_padded_padded_table_over_r4
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R5) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gx_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, Q, X5, z1),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gx_padded_padded_padded_table_over_q
+    return gx_padded_padded_from_gx_padded_padded_padded_plain
+
+
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+def gx_padded_padded_from_gx_padded_padded_padded_2_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
         R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, task: int,
         tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
@@ -250,6 +808,203 @@ def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real6, gx_
         if 0 <= q < Q:
             for r5 in range(min(R5, a2)):
                 gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
+
+
+@counted
+def gx_padded_padded_from_gx_padded_padded_padded_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q: int, a2: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for r5 in range(min(R5, a2)):
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_2_table_over_r4_table(tile: Tile, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, Q: int, a2: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_padded_from_gx_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a2)) * Q
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_2_table_over_r4_table)
+def gx_padded_padded_from_gx_padded_padded_padded_2_table_over_r4(gx_padded_padded: Real6,
+        gx_padded_padded_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int,
+        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r4 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for r5 in range(min(R5, a2)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + q] = r5
+                many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * R2 * R3 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * Q)
+        r1 = item // (R2 * R3 * Q) % R1
+        r2 = item // (R3 * Q) % R2
+        r3 = item // Q % R3
+        q = item % Q
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R4, lanes.width):
+            r4 = max(0, min(start, R4 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R4 - r4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r5 = places[turn * line + q]
+                total = total + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
+            if add != 0:
+                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total, active)
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, Q: int, a2: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_padded_from_gx_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a2)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_2_table_over_q_table)
+def gx_padded_padded_from_gx_padded_padded_padded_2_table_over_q(gx_padded_padded: Real6,
+        gx_padded_padded_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int,
+        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for r5 in range(min(R5, a2)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + q] = r5
+                many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R5, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r5 = places[at + lane]
+                if r5 >= 0:
+                    least, last, here = min(least, r5), max(last, r5), here + 1
+                    if here == 1:
+                        first = r5 - lane
+                    if r5 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded_padded.stride(5) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * planes)
+        r1 = item // (R2 * R3 * planes) % R1
+        r2 = item // (R3 * planes) % R2
+        r3 = item // planes % R3
+        r4 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r5 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r4 + u, R4 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r5)
+                        inside, beyond = lanes.first(R5 - r5), lanes.first(R5 - r5 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5 + lanes.width), (0, 0, 0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r4 + u, R4 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, 0), (0, 0, 0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r4 + u, R4 - 1)
+                if r4 + u < R4:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), active)
+                    lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), result,
+                        active)
+
+
+@choice(gx_padded_padded_from_gx_padded_padded_padded_2_table_over_r4,
+    gx_padded_padded_from_gx_padded_padded_padded_2_table_over_q,
+    gx_padded_padded_from_gx_padded_padded_padded_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
+def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
+    { -q = 0, -r5 + a2 - 1 >= 0 }
+
+    lanes over r4 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2 r3 r4; 1 guard
+    """
+    if (
+        tile.lanes.width <= R4
+        and gx_padded_padded.stride(4) == 1
+        and gx_padded_padded_padded.stride(4) == 1
+        and max(Q, R5) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gx_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a2),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gx_padded_padded_padded_2_table_over_r4
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R5) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gx_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, Q, a2),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gx_padded_padded_padded_2_table_over_q
+    return gx_padded_padded_from_gx_padded_padded_padded_2_plain
 
 
 @task
@@ -1277,14 +2032,14 @@ DEFINITION = Definition(
     },
     report=(
         'x_padded_from_x: that of kernels.generated.conv3d_constant',
-        'x_padded_from_x_2: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
-        'x_padded_from_x_3: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
+        'x_padded_from_x_2: lanes over r5 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
+        'x_padded_from_x_3: lanes over r5 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
-        'gx_padded_padded_from_gx_padded_padded_padded: scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
-        'gx_padded_padded_from_gx_padded_padded_padded_2: scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
+        'gx_padded_padded_from_gx_padded_padded_padded: lanes over r4 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
+        'gx_padded_padded_from_gx_padded_padded_padded_2: lanes over r4 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
         'gx_padded_padded_from_gx_padded_padded_padded_3: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4',
     ),
 )

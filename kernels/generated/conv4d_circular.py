@@ -27,6 +27,7 @@ from kernels.generated.conv4d import (
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -34,8 +35,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     require_abi,
     select,
     share,
@@ -67,6 +70,164 @@ def x_padded_from_x_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, 
                 q = (r3 - z0) % Q
                 total += x[r0, r1, r2, q, r4, r5, r6]
             x_padded[r0, r1, r2, r3, r4, r5, r6] = total
+
+
+@counted
+def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int,
+        Q: int, z0: int) -> int:
+    """The most points that one r3 has."""
+    most = 0
+    for r3 in range(R3):
+        many = 0
+        if 0 <= r3 - z0 < LAP*Q:
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_table_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        LAP: int, Q: int, z0: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0)) * R3
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r6_table)
+def x_padded_from_x_table_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        R6: int, LAP: int, Q: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r6 where it is contiguous, by a table of what each r3 reads."""
+    lanes = tile.lanes
+    line = R3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        if 0 <= r3 - z0 < LAP*Q:
+            q = (r3 - z0) % Q
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r3] = q
+            many += 1
+        found[r3] = many
+    first, last = share(R0 * R1 * R2 * R3 * R4 * R5, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4 * R5)
+        r1 = item // (R2 * R3 * R4 * R5) % R1
+        r2 = item // (R3 * R4 * R5) % R2
+        r3 = item // (R4 * R5) % R3
+        r4 = item // R5 % R4
+        r5 = item % R5
+        many = found[r3]
+        for start in range(0, R6, lanes.width):
+            r6 = max(0, min(start, R6 - lanes.width))
+            count = min(lanes.width, R6 - r6)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r3]
+                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        LAP: int, Q: int, z0: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0)) * (pitch + 2 * ceil_div(R3, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r3_table)
+def x_padded_from_x_table_over_r3(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        R6: int, LAP: int, Q: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r3 in range(R3):
+        many = 0
+        if 0 <= r3 - z0 < LAP*Q:
+            q = (r3 - z0) % Q
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r3] = q
+            many += 1
+        found[r3] = many
+    for start in range(0, R3, lanes.width):
+        r3 = max(0, min(start, R3 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r3, min(r3 + lanes.width, R3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R1 * R2 * R4 * R5 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R4 * R5 * planes)
+        r1 = item // (R2 * R4 * R5 * planes) % R1
+        r2 = item // (R4 * R5 * planes) % R2
+        r4 = item // (R5 * planes) % R4
+        r5 = item // planes % R5
+        r6 = item % planes * tile.lines
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r6 + u, R6 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r3))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r6 + u, R6 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r6 + u, R6 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r6 + u, R6 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r6 + u, R6 - 1)
+                if r6 + u < R6:
+                    result = total[0, u]
+                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), result,
+                        active)
 
 
 @task
@@ -104,15 +265,32 @@ def x_padded_from_x_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int
                         active)
 
 
-@choice(x_padded_from_x_over_r6, x_padded_from_x_plain,
+@choice(x_padded_from_x_table_over_r6, x_padded_from_x_table_over_r3, x_padded_from_x_over_r6,
+    x_padded_from_x_plain,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
 def x_padded_from_x(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         LAP: int, Q: int, z0: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - z0 = Q*lap + q }
 
-    lanes over r6
+    lanes over r6 where it is contiguous, by a table of what each r3 reads
+    or lanes over r3 by a table of what each reads
+    or lanes over r6
     else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard
     """
+    if (
+        tile.lanes.width <= R6
+        and x_padded.stride(6) == 1
+        and x.stride(6) == 1
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r6
+    if (
+        tile.lanes.width <= 8 * R3
+        and max(R3, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0), R3) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r3
     if tile.lanes.width <= 8 * R6:
         return x_padded_from_x_over_r6
     return x_padded_from_x_plain
@@ -811,7 +989,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
+        'x_padded_from_x: lanes over r6 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -14,8 +15,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     require_abi,
     select,
     share,
@@ -50,6 +53,176 @@ def y_from_x_plain(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: i
                         x3 = lap_3 + z2
                         total += x[n, x1, x2, x3]
             y[n, p0, p1, p2] = total
+
+
+@counted
+def y_from_x_points(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
+        LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int, z10: int,
+        z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """The most points that one p2 has."""
+    most = 0
+    for p2 in range(P2):
+        many = 0
+        for lap_3 in range(max(0, -((-p2*a2 + z14 - 1) // d2), -z2), min(LAP_3, ((p2*a2 + z13) // d2) + 1, -z2 + X3)):
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def y_from_x_table_over_n_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """Integers of one task."""
+    return (1 + y_from_x_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0, z1, z10, z13, z14, z2, z5, z6, z9)) * P2
+
+
+@task(integer_scratch=y_from_x_table_over_n_table)
+def y_from_x_table_over_n(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each p2 reads."""
+    lanes = tile.lanes
+    line = P2
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p2 in range(P2):
+        many = 0
+        for lap_3 in range(max(0, -((-p2*a2 + z14 - 1) // d2), -z2), min(LAP_3, ((p2*a2 + z13) // d2) + 1,
+            -z2 + X3)):
+            x3 = lap_3 + z2
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + p2] = x3
+            many += 1
+        found[p2] = many
+    first, last = share(P0 * P1 * P2, task, tasks)
+    for item in range(first, last):
+        p0 = item // (P1 * P2)
+        p1 = item // P2 % P1
+        p2 = item % P2
+        many = found[p2]
+        low_lap, high_lap = max(0, -((-p0*a0 + z6 - 1) // d0), -z0), min(LAP, ((p0*a0 + z5) // d0) + 1, -z0 + X1)
+        low_lap_2, high_lap_2 = max(0, -((-p1*a1 + z10 - 1) // d1), -z1), min(LAP_2, ((p1*a1 + z9) // d1) + 1, -z1 + X2)
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for lap in range(low_lap, high_lap):
+                x1 = lap + z0
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    x2 = lap_2 + z1
+                    for turn in range(many):
+                        x3 = places[turn * line + p2]
+                        total = total + lanes.read_where(x.line((n, x1, x2, x3), (1, 0, 0, 0)), active)
+            lanes.write_where(y.line((n, p0, p1, p2), (1, 0, 0, 0)), total, active)
+
+
+def y_from_x_table_over_p2_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P2, lanes.width) * lanes.width
+    return (1 + y_from_x_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0, z1, z10, z13, z14, z2, z5, z6, z9)) * (pitch + 2 * ceil_div(P2, lanes.width))
+
+
+@task(integer_scratch=y_from_x_table_over_p2_table)
+def y_from_x_table_over_p2(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over p2 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P2, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P2, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p2 in range(P2):
+        many = 0
+        for lap_3 in range(max(0, -((-p2*a2 + z14 - 1) // d2), -z2), min(LAP_3, ((p2*a2 + z13) // d2) + 1,
+            -z2 + X3)):
+            x3 = lap_3 + z2
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + p2] = x3
+            many += 1
+        found[p2] = many
+    for start in range(0, P2, lanes.width):
+        p2 = max(0, min(start, P2 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p2, min(p2 + lanes.width, P2)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p2, X3, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                x3 = places[at + lane]
+                if x3 >= 0:
+                    least, last, here = min(least, x3), max(last, x3), here + 1
+                    if here == 1:
+                        first = x3 - lane
+                    if x3 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes * P0 * P1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * P1) * tile.lines
+        p0 = item // P1 % P0
+        p1 = item % P1
+        low_lap, high_lap = max(0, -((-p0*a0 + z6 - 1) // d0), -z0), min(LAP, ((p0*a0 + z5) // d0) + 1, -z0 + X1)
+        low_lap_2, high_lap_2 = max(0, -((-p1*a1 + z10 - 1) // d1), -z1), min(LAP_2, ((p1*a1 + z9) // d1) + 1, -z1 + X2)
+        for start in range(0, P2, lanes.width):
+            p2 = max(0, min(start, P2 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, P2 - p2)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for lap in range(low_lap, high_lap):
+                x1 = lap + z0
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    x2 = lap_2 + z1
+                    for turn in range(many):
+                        flow, x3 = places[turn * line + block], places[turn * line + block + 1]
+                        if flow == 0:
+                            for u in range(tile.lines):
+                                plane = min(n + u, N - 1)
+                                total[0, u] = total[0, u] + lanes.read(x.line((plane, x1, x2, x3), (0, 0, 0, 1)))
+                        else:
+                            steps = lanes.load_narrow(places + (turn * line + p2))
+                            there = steps >= lanes.narrow_integers(0)
+                            if flow == 1:
+                                for u in range(tile.lines):
+                                    plane = min(n + u, N - 1)
+                                    total[0, u] = total[0, u] + lanes.read_where(x.line((plane, x1, x2, x3), (0, 0, 0, 1)), there)
+                            elif flow == 2:
+                                steps = steps - lanes.narrow_integers(x3)
+                                inside, beyond = lanes.first(X3 - x3), lanes.first(X3 - x3 - lanes.width)
+                                for u in range(tile.lines):
+                                    plane = min(n + u, N - 1)
+                                    total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((plane, x1, x2, x3), (0, 0, 0, 1)), inside), lanes.read_where(x.line((plane, x1, x2, x3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+                            else:
+                                for u in range(tile.lines):
+                                    plane = min(n + u, N - 1)
+                                    total[0, u] = total[0, u] + lanes.gather(x.line((plane, x1, x2, 0), (0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(y.line((plane, p0, p1, p2), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -122,17 +295,35 @@ def y_from_x_over_p2(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP:
                     lanes.write_where(y.line((plane, p0, p1, p2), (0, 0, 0, 1)), result, active)
 
 
-@choice(y_from_x_over_n, y_from_x_over_p2, y_from_x_plain)
+@choice(y_from_x_table_over_n, y_from_x_table_over_p2, y_from_x_over_n, y_from_x_over_p2, y_from_x_plain)
 def y_from_x(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
         LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int, z10: int,
         z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile) -> Task[...]:
     """y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
     { lap + z0 = x1, lap_2 + z1 = x2, lap_3 + z2 = x3, -d0*lap + a0*p0 + z5 >= 0, d0*lap - a0*p0 + z6 - 1 >= 0, -d1*lap_2 + a1*p1 + z9 >= 0, d1*lap_2 - a1*p1 + z10 - 1 >= 0, -d2*lap_3 + a2*p2 + z13 >= 0, d2*lap_3 - a2*p2 + z14 - 1 >= 0 }
 
-    lanes over n where it is contiguous
+    lanes over n where it is contiguous, by a table of what each p2 reads
+    or lanes over p2 by a table of what each reads
+    or lanes over n where it is contiguous
     or lanes over p2
     else gather, tasks share n p0 p1
     """
+    if (
+        tile.lanes.width <= N
+        and y.stride(0) == 1
+        and x.stride(0) == 1
+        and max(P2, X3) <= 2 * tile.steps
+        and bounded(y_from_x_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0,
+            z1, z10, z13, z14, z2, z5, z6, z9), P2) <= 16 * tile.steps
+    ):
+        return y_from_x_table_over_n
+    if (
+        tile.lanes.width <= 8 * P2
+        and max(P2, X3) <= 2 * tile.steps
+        and bounded(y_from_x_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0,
+            z1, z10, z13, z14, z2, z5, z6, z9), P2) <= 16 * tile.steps
+    ):
+        return y_from_x_table_over_p2
     if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
         return y_from_x_over_n
     if tile.lanes.width <= 8 * P2:
@@ -165,6 +356,180 @@ def gx_from_gy_plain(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LA
                         for p1 in range(max(0, -((-lap_2*d1 + z9) // a1)), min(P1, ((lap_2*d1 + z10 - 1) // a1) + 1)):
                             for p2 in range(max(0, -((-lap_3*d2 + z13) // a2)), min(P2, ((lap_3*d2 + z14 - 1) // a2) + 1)):
                                 gx[n, x1, x2, x3] += gy[n, p0, p1, p2]
+
+
+@counted
+def gx_from_gy_points(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
+        LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int, z10: int,
+        z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """The most points that one x3 has."""
+    most = 0
+    for x3 in range(X3):
+        many = 0
+        lap_3 = x3 - z2
+        if 0 <= lap_3 < LAP_3:
+            for p2 in range(max(0, -((-lap_3*d2 + z13) // a2)), min(P2, ((lap_3*d2 + z14 - 1) // a2) + 1)):
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_from_gy_table_over_n_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0, z1, z10, z13, z14, z2, z5, z6, z9)) * X3
+
+
+@task(integer_scratch=gx_from_gy_table_over_n_table)
+def gx_from_gy_table_over_n(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each x3 reads."""
+    lanes = tile.lanes
+    line = X3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for x3 in range(X3):
+        many = 0
+        lap_3 = x3 - z2
+        if 0 <= lap_3 < LAP_3:
+            for p2 in range(max(0, -((-lap_3*d2 + z13) // a2)), min(P2, ((lap_3*d2 + z14 - 1) // a2) + 1)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + x3] = p2
+                many += 1
+        found[x3] = many
+    first, last = share(X1 * X2 * X3, task, tasks)
+    for item in range(first, last):
+        x1 = item // (X2 * X3)
+        x2 = item // X3 % X2
+        x3 = item % X3
+        many = found[x3]
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            lap = x1 - z0
+            if 0 <= lap < LAP:
+                lap_2 = x2 - z1
+                if 0 <= lap_2 < LAP_2:
+                    for p0 in range(max(0, -((-lap*d0 + z5) // a0)), min(P0, ((lap*d0 + z6 - 1) // a0) + 1)):
+                        for p1 in range(max(0, -((-lap_2*d1 + z9) // a1)), min(P1,
+                            ((lap_2*d1 + z10 - 1) // a1) + 1)):
+                            for turn in range(many):
+                                p2 = places[turn * line + x3]
+                                total = total + lanes.read_where(gy.line((n, p0, p1, p2), (1, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, x1, x2, x3), (1, 0, 0, 0)), total, active)
+
+
+def gx_from_gy_table_over_x3_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(X3, lanes.width) * lanes.width
+    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2, z0, z1, z10, z13, z14, z2, z5, z6, z9)) * (pitch + 2 * ceil_div(X3, lanes.width))
+
+
+@task(integer_scratch=gx_from_gy_table_over_x3_table)
+def gx_from_gy_table_over_x3(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int,
+        z10: int, z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over x3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(X3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(X3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for x3 in range(X3):
+        many = 0
+        lap_3 = x3 - z2
+        if 0 <= lap_3 < LAP_3:
+            for p2 in range(max(0, -((-lap_3*d2 + z13) // a2)), min(P2, ((lap_3*d2 + z14 - 1) // a2) + 1)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + x3] = p2
+                many += 1
+        found[x3] = many
+    for start in range(0, X3, lanes.width):
+        x3 = max(0, min(start, X3 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(x3, min(x3 + lanes.width, X3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + x3, P2, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p2 = places[at + lane]
+                if p2 >= 0:
+                    least, last, here = min(least, p2), max(last, p2), here + 1
+                    if here == 1:
+                        first = p2 - lane
+                    if p2 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes * X1 * X2, task, tasks)
+    for item in range(first, last):
+        n = item // (X1 * X2) * tile.lines
+        x1 = item // X2 % X1
+        x2 = item % X2
+        for start in range(0, X3, lanes.width):
+            x3 = max(0, min(start, X3 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, X3 - x3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            lap = x1 - z0
+            if 0 <= lap < LAP:
+                lap_2 = x2 - z1
+                if 0 <= lap_2 < LAP_2:
+                    for p0 in range(max(0, -((-lap*d0 + z5) // a0)), min(P0, ((lap*d0 + z6 - 1) // a0) + 1)):
+                        for p1 in range(max(0, -((-lap_2*d1 + z9) // a1)), min(P1,
+                            ((lap_2*d1 + z10 - 1) // a1) + 1)):
+                            for turn in range(many):
+                                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
+                                if flow == 0:
+                                    for u in range(tile.lines):
+                                        plane = min(n + u, N - 1)
+                                        total[0, u] = total[0, u] + lanes.read(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)))
+                                else:
+                                    steps = lanes.load_narrow(places + (turn * line + x3))
+                                    there = steps >= lanes.narrow_integers(0)
+                                    if flow == 1:
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), there)
+                                    elif flow == 2:
+                                        steps = steps - lanes.narrow_integers(p2)
+                                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((plane, p0, p1, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+                                    else:
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.gather(gy.line((plane, p0, p1, 0), (0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(gx.line((plane, x1, x2, x3), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -200,16 +565,34 @@ def gx_from_gy_over_n(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, L
             lanes.write_where(gx.line((n, x1, x2, x3), (1, 0, 0, 0)), total, active)
 
 
-@choice(gx_from_gy_over_n, gx_from_gy_plain)
+@choice(gx_from_gy_table_over_n, gx_from_gy_table_over_x3, gx_from_gy_over_n, gx_from_gy_plain)
 def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
         LAP_3: int, X3: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, z0: int, z1: int, z10: int,
         z13: int, z14: int, z2: int, z5: int, z6: int, z9: int, tile: Tile) -> Task[...]:
     """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
     { lap + z0 = x1, lap_2 + z1 = x2, lap_3 + z2 = x3, -d0*lap + a0*p0 + z5 >= 0, d0*lap - a0*p0 + z6 - 1 >= 0, -d1*lap_2 + a1*p1 + z9 >= 0, d1*lap_2 - a1*p1 + z10 - 1 >= 0, -d2*lap_3 + a2*p2 + z13 >= 0, d2*lap_3 - a2*p2 + z14 - 1 >= 0 }
 
-    lanes over n
+    lanes over n where it is contiguous, by a table of what each x3 reads
+    or lanes over x3 by a table of what each reads
+    or lanes over n
     else scatter, tasks share n
     """
+    if (
+        tile.lanes.width <= N
+        and gx.stride(0) == 1
+        and gy.stride(0) == 1
+        and max(X3, P2) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2,
+            z0, z1, z10, z13, z14, z2, z5, z6, z9), X3) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_n
+    if (
+        tile.lanes.width <= 8 * X3
+        and max(X3, P2) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, a0, a1, a2, d0, d1, d2,
+            z0, z1, z10, z13, z14, z2, z5, z6, z9), X3) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_x3
     if tile.lanes.width <= 8 * N:
         return gx_from_gy_over_n
     return gx_from_gy_plain
@@ -346,7 +729,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over n where it is contiguous, or lanes over p2; else gather, tasks share n p0 p1',
-        'gx_from_gy: lanes over n; else scatter, tasks share n',
+        'y_from_x: lanes over n where it is contiguous, by a table of what each p2 reads, or lanes over p2 by a table of what each reads, or lanes over n where it is contiguous, or lanes over p2; else gather, tasks share n p0 p1',
+        'gx_from_gy: lanes over n where it is contiguous, by a table of what each x3 reads, or lanes over x3 by a table of what each reads, or lanes over n; else scatter, tasks share n',
     ),
 )

@@ -11,15 +11,19 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real2,
+    Scratch,
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     fma,
     real,
     require_abi,
@@ -33,275 +37,10 @@ require_abi(8, __name__)
 
 
 @task
-def x_padded_from_x_plain(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, task: int,
-        tasks: int) -> None:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { r1 + z0 - 1 = q }
-
-    scatter, tasks share r0
-    """
-    first, last = share(R0, task, tasks)
-    for r0 in range(first, last):
-        for r1 in range(R1):
-            x_padded[r0, r1] = zero()
-        for r1 in range(max(0, 1 - z0), min(R1, -z0 + Q + 1)):
-            q = r1 + z0 - 1
-            x_padded[r0, r1] += x[r0, q]
-
-
-@task
-def x_padded_from_x_over_r0(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R1, task, tasks)
-    for r1 in range(first, last):
-        for start in range(0, R0, lanes.width):
-            r0 = max(0, min(start, R0 - lanes.width))
-            count = min(lanes.width, R0 - r0)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = r1 + z0 - 1
-            if 0 <= q < Q:
-                x_lanes = lanes.read_where(x.line((r0, q), (1, 0)), active)
-                total = total + x_lanes
-            lanes.write_where(x_padded.line((r0, r1), (1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_over_r1(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r1."""
-    lanes = tile.lanes
-    planes = ceil_div(R0, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        r0 = item * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width))
-            count = min(lanes.width, R1 - r1)
-            r1_last = r1 + (count - 1)
-            whole = count == lanes.width and r1 + z0 - 1 >= 0 and z0 + r1_last - 1 < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r1 + z0 - 1
-            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    x_lanes = lanes.read(x.line((plane, q), (0, 1)))
-                    total[0, u] = total[0, u] + x_lanes
-            else:
-                inside = active & lanes.within(q, 1, Q)
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    x_lanes = lanes.read_where(x.line((plane, q), (0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r0 + u, R0 - 1)
-                if r0 + u < R0:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((plane, r1), (0, 1)), result, active)
-
-
-@choice(x_padded_from_x_over_r0, x_padded_from_x_over_r1, x_padded_from_x_plain)
-def x_padded_from_x(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { r1 + z0 - 1 = q }
-
-    lanes over r0 where it is contiguous
-    or lanes over r1
-    else scatter, tasks share r0
-    """
-    if tile.lanes.width <= R0 and x_padded.stride(0) == 1 and x.stride(0) == 1:
-        return x_padded_from_x_over_r0
-    if tile.lanes.width <= 8 * R1:
-        return x_padded_from_x_over_r1
-    return x_padded_from_x_plain
-
-
-@task
-def x_padded_from_x_2_plain(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, add: int, task: int,
-        tasks: int) -> None:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { -q = 0, -r1 - z0 >= 0 }
-
-    gather, tasks share r0; 2 guards
-    """
-    first, last = share(R0, task, tasks)
-    for r0 in range(first, last):
-        for r1 in range(R1):
-            total = zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r1 - z0 >= 0:
-                    total += x[r0, q]
-            if add != 0:
-                total += x_padded[r0, r1]
-            x_padded[r0, r1] = total
-
-
-@task
-def x_padded_from_x_2_over_r0(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R1, task, tasks)
-    for r1 in range(first, last):
-        for start in range(0, R0, lanes.width):
-            r0 = max(0, min(start, R0 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R0 - r0)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r1 - z0 >= 0:
-                    x_lanes = lanes.read_where(x.line((r0, q), (1, 0)), active)
-                    total = total + x_lanes
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1), (1, 0)), active)
-            lanes.write_where(x_padded.line((r0, r1), (1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_2_over_r1(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r1."""
-    lanes = tile.lanes
-    planes = ceil_div(R0, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        r0 = item * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = 0
-            if 0 <= q < Q:
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    chosen = active & (lanes.ramp(-r1 - z0, -1) >= lanes.integers(0))
-                    total[0, u] = select(chosen, total[0, u] + lanes.fill(x[plane, q]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(r0 + u, R0 - 1)
-                if r0 + u < R0:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((plane, r1), (0, 1)), active)
-                    lanes.write_where(x_padded.line((plane, r1), (0, 1)), result, active)
-
-
-@choice(x_padded_from_x_2_over_r0, x_padded_from_x_2_over_r1, x_padded_from_x_2_plain)
-def x_padded_from_x_2(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, z0: int, add: int,
-        tile: Tile) -> Task[...]:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { -q = 0, -r1 - z0 >= 0 }
-
-    lanes over r0 where it is contiguous
-    or lanes over r1
-    else gather, tasks share r0; 2 guards
-    """
-    if tile.lanes.width <= R0 and x_padded.stride(0) == 1 and x.stride(0) == 1:
-        return x_padded_from_x_2_over_r0
-    if tile.lanes.width <= 8 * R1:
-        return x_padded_from_x_2_over_r1
-    return x_padded_from_x_2_plain
-
-
-@task
-def x_padded_from_x_3_plain(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, X1: int, z1: int, add: int,
-        task: int, tasks: int) -> None:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { -q + X1 - 1 = 0, r1 + z1 - 1 >= 0 }
-
-    gather, tasks share r0; 2 guards
-    """
-    first, last = share(R0, task, tasks)
-    for r0 in range(first, last):
-        for r1 in range(R1):
-            total = zero()
-            q = X1 - 1
-            if 0 <= q < Q:
-                if r1 + z1 - 1 >= 0:
-                    total += x[r0, q]
-            if add != 0:
-                total += x_padded[r0, r1]
-            x_padded[r0, r1] = total
-
-
-@task
-def x_padded_from_x_3_over_r0(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, X1: int, z1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R1, task, tasks)
-    for r1 in range(first, last):
-        for start in range(0, R0, lanes.width):
-            r0 = max(0, min(start, R0 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R0 - r0)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = X1 - 1
-            if 0 <= q < Q:
-                if r1 + z1 - 1 >= 0:
-                    x_lanes = lanes.read_where(x.line((r0, q), (1, 0)), active)
-                    total = total + x_lanes
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1), (1, 0)), active)
-            lanes.write_where(x_padded.line((r0, r1), (1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_3_over_r1(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, X1: int, z1: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r1."""
-    lanes = tile.lanes
-    planes = ceil_div(R0, tile.lines)
-    first, last = share(planes, task, tasks)
-    for item in range(first, last):
-        r0 = item * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = X1 - 1
-            if 0 <= q < Q:
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    chosen = active & (lanes.ramp(r1 + z1 - 1, 1) >= lanes.integers(0))
-                    total[0, u] = select(chosen, total[0, u] + lanes.fill(x[plane, q]), total[0, u])
-            for u in range(tile.lines):
-                plane = min(r0 + u, R0 - 1)
-                if r0 + u < R0:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((plane, r1), (0, 1)), active)
-                    lanes.write_where(x_padded.line((plane, r1), (0, 1)), result, active)
-
-
-@choice(x_padded_from_x_3_over_r0, x_padded_from_x_3_over_r1, x_padded_from_x_3_plain)
-def x_padded_from_x_3(x_padded: Real2, x: Real2, R0: int, R1: int, Q: int, X1: int, z1: int, add: int,
-        tile: Tile) -> Task[...]:
-    """x_padded[r0,r1] += sum[q] x[r0,q]   { -q + X1 - 1 = 0, r1 + z1 - 1 >= 0 }
-
-    lanes over r0 where it is contiguous
-    or lanes over r1
-    else gather, tasks share r0; 2 guards
-    """
-    if tile.lanes.width <= R0 and x_padded.stride(0) == 1 and x.stride(0) == 1:
-        return x_padded_from_x_3_over_r0
-    if tile.lanes.width <= 8 * R1:
-        return x_padded_from_x_3_over_r1
-    return x_padded_from_x_3_plain
-
-
-@task
-def y_from_x_padded_plain(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
-        a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
-    """y[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1]
-    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+def y_from_x_plain(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, task: int, tasks: int) -> None:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, xpadded1 + z0 - 1 = q, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
 
     gather, tasks share n p0
     """
@@ -310,17 +49,465 @@ def y_from_x_padded_plain(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LA
         n = item // P0
         p0 = item % P0
         total = zero()
-        for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
-            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
-                for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+        for q in range(max(0, z0 - 1), min(Q, z0 + XPADDED1 - 1)):
+            xpadded1 = q - z0 + 1
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0), xpadded1 + lap_2 - K + 1), min(LAP, ((p0*a0 + z3) // d0) + 1, xpadded1 + lap_2 + 1)):
                     k = xpadded1 - lap + lap_2
-                    total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1]
+                    total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q]
         y[n, p0] = total
 
 
+@counted
+def y_from_x_points(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0 - 1
+                    if 0 <= q < Q:
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def y_from_x_table_over_n_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4)) * P0
+
+
+def y_from_x_table_over_n_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4) * P0
+
+
+@task(scratch=y_from_x_table_over_n_room, integer_scratch=y_from_x_table_over_n_table)
+def y_from_x_table_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0 - 1
+                    if 0 <= q < Q:
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        many = found[p0]
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q), (1, 0)), active), total)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+def y_from_x_table_over_p0_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def y_from_x_table_over_p0_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=y_from_x_table_over_p0_room, integer_scratch=y_from_x_table_over_p0_table)
+def y_from_x_table_over_p0(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0 - 1
+                    if 0 <= q < Q:
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(n + u, N - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((plane, q), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((plane, q), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((plane, q), (0, 1)), inside), lanes.read_where(x.line((plane, q + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((plane, 0), (0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(y.line((plane, p0), (0, 1)), result, active)
+
+
 @task
-def y_from_x_padded_over_n(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
-        a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile, task: int, tasks: int) -> None:
+def y_from_x_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        low_xpadded1, high_xpadded1 = max(0, 1 - z0), min(XPADDED1, -z0 + Q + 1)
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for xpadded1 in range(low_xpadded1, high_xpadded1):
+                q = xpadded1 + z0 - 1
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0), xpadded1 + lap_2 - K + 1), min(LAP,
+                        ((p0*a0 + z3) // d0) + 1, xpadded1 + lap_2 + 1)):
+                        k = xpadded1 - lap + lap_2
+                        x_lanes = lanes.read_where(x.line((n, q), (1, 0)), active)
+                        total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+@choice(y_from_x_table_over_n, y_from_x_table_over_p0, y_from_x_over_n, y_from_x_plain)
+def y_from_x(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int, tile: Tile) -> Task[...]:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, xpadded1 + z0 - 1 = q, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
+
+    lanes over n where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over n where it is contiguous
+    else gather, tasks share n p0
+    """
+    if (
+        tile.lanes.width <= N
+        and y.stride(0) == 1
+        and x.stride(0) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_table_over_n
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_table_over_p0
+    if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
+        return y_from_x_over_n
+    return y_from_x_plain
+
+
+@task
+def y_from_x_2_plain(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, task: int, tasks: int) -> None:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, -q = 0, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0, -xpadded1 - z4 >= 0 }
+
+    gather, tasks share n p0; 1 guard
+    """
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        total = zero()
+        q = 0
+        if 0 <= q < Q:
+            for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q]
+        if add != 0:
+            total += y[n, p0]
+        y[n, p0] = total
+
+
+@counted
+def y_from_x_2_points(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, a0: int,
+        b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def y_from_x_2_table_over_n_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4)) * P0
+
+
+def y_from_x_2_table_over_n_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4) * P0
+
+
+@task(scratch=y_from_x_2_table_over_n_room, integer_scratch=y_from_x_2_table_over_n_table)
+def y_from_x_2_table_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        many = found[p0]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q), (1, 0)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, p0), (1, 0)), active)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+def y_from_x_2_table_over_p0_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def y_from_x_2_table_over_p0_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=y_from_x_2_table_over_p0_room, integer_scratch=y_from_x_2_table_over_p0_table)
+def y_from_x_2_table_over_p0(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(n + u, N - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((plane, q), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((plane, q), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((plane, q), (0, 1)), inside), lanes.read_where(x.line((plane, q + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((plane, 0), (0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, p0), (0, 1)), active)
+                    lanes.write_where(y.line((plane, p0), (0, 1)), result, active)
+
+
+@task
+def y_from_x_2_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n where it is contiguous."""
     lanes = tile.lanes
     first, last = share(P0, task, tasks)
@@ -328,57 +515,331 @@ def y_from_x_padded_over_n(y: Real2, x_padded: Real2, N: int, P0: int, K: int, L
         low_lap_2, high_lap_2 = max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)
         low_lap, high_lap = max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)
         for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
+            n = max(0, min(start, N - lanes.width)) if add == 0 else start
             count = min(lanes.width, N - n)
             active = lanes.first(count)
             total = lanes.zero()
-            for lap_2 in range(low_lap_2, high_lap_2):
-                for lap in range(low_lap, high_lap):
-                    for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
-                        xpadded1 = k + lap - lap_2
-                        x_padded_lanes = lanes.read_where(x_padded.line((n, xpadded1), (1, 0)), active)
-                        total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_padded_lanes, total)
+            q = 0
+            if 0 <= q < Q:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(low_lap, high_lap):
+                        for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            x_lanes = lanes.read_where(x.line((n, q), (1, 0)), active)
+                            total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, p0), (1, 0)), active)
             lanes.write_where(y.line((n, p0), (1, 0)), total, active)
 
 
-@choice(y_from_x_padded_over_n, y_from_x_padded_plain)
-def y_from_x_padded(y: Real2, x_padded: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
-        a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile) -> Task[...]:
-    """y[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1]
-    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+@choice(y_from_x_2_table_over_n, y_from_x_2_table_over_p0, y_from_x_2_over_n, y_from_x_2_plain)
+def y_from_x_2(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, a0: int,
+        b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, -q = 0, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0, -xpadded1 - z4 >= 0 }
 
-    lanes over n where it is contiguous
-    else gather, tasks share n p0
+    lanes over n where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over n where it is contiguous
+    else gather, tasks share n p0; 1 guard
     """
-    if tile.lanes.width <= N and y.stride(0) == 1 and x_padded.stride(0) == 1:
-        return y_from_x_padded_over_n
-    return y_from_x_padded_plain
+    if (
+        tile.lanes.width <= N
+        and y.stride(0) == 1
+        and x.stride(0) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_2_table_over_n
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_2_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_2_table_over_p0
+    if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
+        return y_from_x_2_over_n
+    return y_from_x_2_plain
 
 
 @task
-def gx_padded_from_gy(gx_padded: Real2, gy: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
-        a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
-    """gx_padded[n,xpadded1] += sum[p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[n,p0]
-    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+def y_from_x_3_plain(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, task: int, tasks: int) -> None:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, -q + X1 - 1 = 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0, xpadded1 + z5 - 1 >= 0 }
 
-    scatter, tasks share n
+    gather, tasks share n p0; 1 guard
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for xpadded1 in range(XPADDED1):
-            gx_padded[n, xpadded1] = zero()
-        for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
-            for lap in range(LAP):
-                for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
-                    k = xpadded1 - lap + lap_2
-                    for p0 in range(max(0, -((-lap*d0 + z2) // a0)), min(P0, ((lap*d0 + z3 - 1) // a0) + 1)):
-                        gx_padded[n, xpadded1] += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * gy[n, p0]
+    first, last = share(N * P0, task, tasks)
+    for item in range(first, last):
+        n = item // P0
+        p0 = item % P0
+        total = zero()
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q]
+        if add != 0:
+            total += y[n, p0]
+        y[n, p0] = total
+
+
+@counted
+def y_from_x_3_points(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, X1: int,
+        a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def y_from_x_3_table_over_n_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    return (1 + y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5)) * P0
+
+
+def y_from_x_3_table_over_n_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    return y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5) * P0
+
+
+@task(scratch=y_from_x_3_table_over_n_room, integer_scratch=y_from_x_3_table_over_n_table)
+def y_from_x_3_table_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        many = found[p0]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q), (1, 0)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, p0), (1, 0)), active)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+def y_from_x_3_table_over_p0_table(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def y_from_x_3_table_over_p0_room(tile: Tile, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=y_from_x_3_table_over_p0_room, integer_scratch=y_from_x_3_table_over_p0_table)
+def y_from_x_3_table_over_p0(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        n = item * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(n + u, N - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((plane, q), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((plane, q), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((plane, q), (0, 1)), inside), lanes.read_where(x.line((plane, q + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(n + u, N - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((plane, 0), (0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(y.line((plane, p0), (0, 1)), active)
+                    lanes.write_where(y.line((plane, p0), (0, 1)), result, active)
 
 
 @task
-def gx_from_gx_padded(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, X1: int, z1: int, task: int,
+def y_from_x_3_over_n(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int,
+        X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
-    """gx[r0,q] += sum[r1] gx_padded[r0,r1]   { -q + X1 - 1 = 0, r1 + z1 - 1 >= 0 }
+    """Lanes over n where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(P0, task, tasks)
+    for p0 in range(first, last):
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        low_lap, high_lap = max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            q = X1 - 1
+            if 0 <= q < Q:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(low_lap, high_lap):
+                        for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            x_lanes = lanes.read_where(x.line((n, q), (1, 0)), active)
+                            total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(y.line((n, p0), (1, 0)), active)
+            lanes.write_where(y.line((n, p0), (1, 0)), total, active)
+
+
+@choice(y_from_x_3_table_over_n, y_from_x_3_table_over_p0, y_from_x_3_over_n, y_from_x_3_plain)
+def y_from_x_3(y: Real2, x: Real2, N: int, P0: int, K: int, LAP: int, LAP_2: int, XPADDED1: int, Q: int, X1: int,
+        a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile) -> Task[...]:
+    """y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q]
+    { k + lap = lap_2 + xpadded1, -q + X1 - 1 = 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0, xpadded1 + z5 - 1 >= 0 }
+
+    lanes over n where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over n where it is contiguous
+    else gather, tasks share n p0; 1 guard
+    """
+    if (
+        tile.lanes.width <= N
+        and y.stride(0) == 1
+        and x.stride(0) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_3_table_over_n
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(y_from_x_3_points(tile, N, P0, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5),
+            P0) <= 16 * tile.steps
+    ):
+        return y_from_x_3_table_over_p0
+    if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
+        return y_from_x_3_over_n
+    return y_from_x_3_plain
+
+
+@task
+def gx_from_gy_plain(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, X1: int,
+        a0: int, b0: int, d0: int, z1: int, z4: int, z5: int, task: int, tasks: int) -> None:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { -q + X1 - 1 = 0, k + lap = lap_2 + r1, r1 + z1 - 1 >= 0, -d0*lap + a0*p0 + z4 >= 0, d0*lap - a0*p0 + z5 - 1 >= 0, -d0*lap_2 + z4 >= 0, d0*lap_2 + z5 - 1 >= 0 }
 
     scatter, tasks share r0; 1 guard
     """
@@ -388,14 +849,226 @@ def gx_from_gx_padded(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, X1:
             gx[r0, q] = zero()
         q = X1 - 1
         if 0 <= q < Q:
-            for r1 in range(max(0, 1 - z1), R1):
-                gx[r0, q] += gx_padded[r0, r1]
+            for lap_2 in range(max(0, -((z5 - 1) // d0)), min(LAP_2, (z4 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, 1 - z1, lap - lap_2), min(R1, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z4) // a0)), min(P0, ((lap*d0 + z5 - 1) // a0) + 1)):
+                            gx[r0, q] += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * gy[r0, p0]
+
+
+@counted
+def gx_from_gy_points(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, X1: int, a0: int,
+        b0: int, d0: int, z1: int, z4: int, z5: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q + X1 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d0)), min(LAP_2, (z4 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, 1 - z1, lap - lap_2), min(R1, lap - lap_2 + K)):
+                        for p0 in range(max(0, -((-lap*d0 + z4) // a0)), min(P0, ((lap*d0 + z5 - 1) // a0) + 1)):
+                            many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_from_gy_table_over_r0_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5)) * Q
+
+
+def gx_from_gy_table_over_r0_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    return gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5) * Q
+
+
+@task(scratch=gx_from_gy_table_over_r0_room, integer_scratch=gx_from_gy_table_over_r0_table)
+def gx_from_gy_table_over_r0(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r0 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + X1 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d0)), min(LAP_2, (z4 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, 1 - z1, lap - lap_2), min(R1, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z4) // a0)), min(P0, ((lap*d0 + z5 - 1) // a0) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p0
+                            weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                            many += 1
+        found[q] = many
+    first, last = share(Q, task, tasks)
+    for q in range(first, last):
+        many = found[q]
+        for start in range(0, R0, lanes.width):
+            r0 = max(0, min(start, R0 - lanes.width))
+            count = min(lanes.width, R0 - r0)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                p0 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, p0), (1, 0)), active), total)
+            lanes.write_where(gx.line((r0, q), (1, 0)), total, active)
+
+
+def gx_from_gy_table_over_q_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gx_from_gy_table_over_q_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gx_from_gy_table_over_q_room, integer_scratch=gx_from_gy_table_over_q_table)
+def gx_from_gy_table_over_q(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        X1: int, a0: int, b0: int, d0: int, z1: int, z4: int, z5: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + X1 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d0)), min(LAP_2, (z4 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, 1 - z1, lap - lap_2), min(R1, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z4) // a0)), min(P0, ((lap*d0 + z5 - 1) // a0) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p0
+                            weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P0, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p0 = places[at + lane]
+                if p0 >= 0:
+                    least, last, here = min(least, p0), max(last, p0), here + 1
+                    if here == 1:
+                        first = p0 - lane
+                    if p0 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R0, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        r0 = item * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p0 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r0 + u, R0 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((plane, p0), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((plane, p0), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p0)
+                        inside, beyond = lanes.first(P0 - p0), lanes.first(P0 - p0 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((plane, p0), (0, 1)), inside), lanes.read_where(gy.line((plane, p0 + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((plane, 0), (0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r0 + u, R0 - 1)
+                if r0 + u < R0:
+                    result = total[0, u]
+                    lanes.write_where(gx.line((plane, q), (0, 1)), result, active)
+
+
+@choice(gx_from_gy_table_over_r0, gx_from_gy_table_over_q, gx_from_gy_plain)
+def gx_from_gy(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, X1: int,
+        a0: int, b0: int, d0: int, z1: int, z4: int, z5: int, tile: Tile) -> Task[...]:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { -q + X1 - 1 = 0, k + lap = lap_2 + r1, r1 + z1 - 1 >= 0, -d0*lap + a0*p0 + z4 >= 0, d0*lap - a0*p0 + z5 - 1 >= 0, -d0*lap_2 + z4 >= 0, d0*lap_2 + z5 - 1 >= 0 }
+
+    lanes over r0 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0; 1 guard
+    """
+    if (
+        tile.lanes.width <= R0
+        and gx.stride(0) == 1
+        and gy.stride(0) == 1
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_r0
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, X1, a0, b0, d0, z1, z4, z5),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_q
+    return gx_from_gy_plain
 
 
 @task
-def gx_from_gx_padded_2(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z0: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx[r0,q] += sum[r1] gx_padded[r0,r1]   { -q = 0, -r1 - z0 >= 0 }
+def gx_from_gy_2_plain(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, task: int, tasks: int) -> None:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { -q = 0, k + lap = lap_2 + r1, -r1 - z0 >= 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
 
     scatter, tasks share r0; 1 guard
     """
@@ -406,14 +1079,234 @@ def gx_from_gx_padded_2(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z
                 gx[r0, q] = zero()
         q = 0
         if 0 <= q < Q:
-            for r1 in range(min(R1, 1 - z0)):
-                gx[r0, q] += gx_padded[r0, r1]
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, lap - lap_2), min(R1, 1 - z0, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                            gx[r0, q] += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * gy[r0, p0]
+
+
+@counted
+def gx_from_gy_2_points(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, lap - lap_2), min(R1, 1 - z0, lap - lap_2 + K)):
+                        for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                            many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_from_gy_2_table_over_r0_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4)) * Q
+
+
+def gx_from_gy_2_table_over_r0_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4) * Q
+
+
+@task(scratch=gx_from_gy_2_table_over_r0_room, integer_scratch=gx_from_gy_2_table_over_r0_table)
+def gx_from_gy_2_table_over_r0(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int,
+        LAP_2: int, a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r0 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, lap - lap_2), min(R1, 1 - z0, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p0
+                            weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                            many += 1
+        found[q] = many
+    first, last = share(Q, task, tasks)
+    for q in range(first, last):
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R0, lanes.width):
+            r0 = max(0, min(start, R0 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R0 - r0)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                p0 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, p0), (1, 0)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((r0, q), (1, 0)), active)
+            lanes.write_where(gx.line((r0, q), (1, 0)), total, active)
+
+
+def gx_from_gy_2_table_over_q_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gx_from_gy_2_table_over_q_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gx_from_gy_2_table_over_q_room, integer_scratch=gx_from_gy_2_table_over_q_table)
+def gx_from_gy_2_table_over_q(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for lap in range(LAP):
+                    for r1 in range(max(0, lap - lap_2), min(R1, 1 - z0, lap - lap_2 + K)):
+                        k = r1 - lap + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p0
+                            weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P0, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p0 = places[at + lane]
+                if p0 >= 0:
+                    least, last, here = min(least, p0), max(last, p0), here + 1
+                    if here == 1:
+                        first = p0 - lane
+                    if p0 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R0, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        r0 = item * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p0 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r0 + u, R0 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((plane, p0), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((plane, p0), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p0)
+                        inside, beyond = lanes.first(P0 - p0), lanes.first(P0 - p0 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((plane, p0), (0, 1)), inside), lanes.read_where(gy.line((plane, p0 + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((plane, 0), (0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r0 + u, R0 - 1)
+                if r0 + u < R0:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, q), (0, 1)), active)
+                    lanes.write_where(gx.line((plane, q), (0, 1)), result, active)
+
+
+@choice(gx_from_gy_2_table_over_r0, gx_from_gy_2_table_over_q, gx_from_gy_2_plain)
+def gx_from_gy_2(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { -q = 0, k + lap = lap_2 + r1, -r1 - z0 >= 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
+
+    lanes over r0 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0; 1 guard
+    """
+    if (
+        tile.lanes.width <= R0
+        and gx.stride(0) == 1
+        and gy.stride(0) == 1
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_2_table_over_r0
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_2_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_2_table_over_q
+    return gx_from_gy_2_plain
 
 
 @task
-def gx_from_gx_padded_3_plain(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z0: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx[r0,q] += sum[r1] gx_padded[r0,r1]   { r1 + z0 - 1 = q }
+def gx_from_gy_3_plain(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, task: int, tasks: int) -> None:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { r1 + z0 - 1 = q, k + lap = lap_2 + r1, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
 
     scatter, tasks share r0
     """
@@ -424,60 +1317,191 @@ def gx_from_gx_padded_3_plain(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: 
                 gx[r0, q] = zero()
         for q in range(max(0, z0 - 1), min(Q, z0 + R1 - 1)):
             r1 = q - z0 + 1
-            gx[r0, q] += gx_padded[r0, r1]
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, r1 + lap_2 - LAP + 1), min(K, r1 + lap_2 + 1)):
+                    lap = -k + r1 + lap_2
+                    for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                        gx[r0, q] += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * gy[r0, p0]
 
 
-@task
-def gx_from_gx_padded_3_over_r0(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z0: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r0 where it is contiguous."""
+@counted
+def gx_from_gy_3_points(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        r1 = q - z0 + 1
+        if 0 <= r1 < R1:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, r1 + lap_2 - LAP + 1), min(K, r1 + lap_2 + 1)):
+                    lap = -k + r1 + lap_2
+                    for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_from_gy_3_table_over_r0_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4)) * Q
+
+
+def gx_from_gy_3_table_over_r0_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4) * Q
+
+
+@task(scratch=gx_from_gy_3_table_over_r0_room, integer_scratch=gx_from_gy_3_table_over_r0_table)
+def gx_from_gy_3_table_over_r0(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int,
+        LAP_2: int, a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r0 where it is contiguous, by a table of what each q reads."""
     lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        r1 = q - z0 + 1
+        if 0 <= r1 < R1:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, r1 + lap_2 - LAP + 1), min(K, r1 + lap_2 + 1)):
+                    lap = -k + r1 + lap_2
+                    for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + q] = p0
+                        weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[q] = many
     first, last = share(Q, task, tasks)
     for q in range(first, last):
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
         for start in range(0, R0, lanes.width):
             r0 = max(0, min(start, R0 - lanes.width)) if add == 0 else start
             count = min(lanes.width, R0 - r0)
             active = lanes.first(count)
             total = lanes.zero()
-            r1 = q - z0 + 1
-            if 0 <= r1 < R1:
-                gx_padded_lanes = lanes.read_where(gx_padded.line((r0, r1), (1, 0)), active)
-                total = total + gx_padded_lanes
+            for turn in range(many):
+                p0 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, p0), (1, 0)), active), total)
             if add != 0:
                 total = total + lanes.read_where(gx.line((r0, q), (1, 0)), active)
             lanes.write_where(gx.line((r0, q), (1, 0)), total, active)
 
 
-@task
-def gx_from_gx_padded_3_over_q(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z0: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over q."""
+def gx_from_gy_3_table_over_q_table(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
     lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gx_from_gy_3_table_over_q_room(tile: Tile, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gx_from_gy_3_table_over_q_room, integer_scratch=gx_from_gy_3_table_over_q_table)
+def gx_from_gy_3_table_over_q(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
+        weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        r1 = q - z0 + 1
+        if 0 <= r1 < R1:
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, r1 + lap_2 - LAP + 1), min(K, r1 + lap_2 + 1)):
+                    lap = -k + r1 + lap_2
+                    for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + q] = p0
+                        weights[many * line + q] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P0, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p0 = places[at + lane]
+                if p0 >= 0:
+                    least, last, here = min(least, p0), max(last, p0), here + 1
+                    if here == 1:
+                        first = p0 - lane
+                    if p0 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
     planes = ceil_div(R0, tile.lines)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
         r0 = item * tile.lines
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
             count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q - z0 + 1 >= 0 and -z0 + q_last + 1 < R1
             active = lanes.first(count)
             total = tile.column()
             for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            r1 = q - z0 + 1
-            if whole or (count == lanes.width and 0 <= r1 < R1 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    gx_padded_lanes = lanes.read(gx_padded.line((plane, r1), (0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_lanes
-            else:
-                inside = active & lanes.within(r1, 1, R1)
-                for u in range(tile.lines):
-                    plane = min(r0 + u, R0 - 1)
-                    gx_padded_lanes = lanes.read_where(gx_padded.line((plane, r1), (0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_lanes, total[0, u])
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p0 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r0 + u, R0 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((plane, p0), (0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((plane, p0), (0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p0)
+                        inside, beyond = lanes.first(P0 - p0), lanes.first(P0 - p0 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((plane, p0), (0, 1)), inside), lanes.read_where(gy.line((plane, p0 + lanes.width), (0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((plane, 0), (0, 1)), steps, there), total[0, u])
             for u in range(tile.lines):
                 plane = min(r0 + u, R0 - 1)
                 if r0 + u < R0:
@@ -487,30 +1511,111 @@ def gx_from_gx_padded_3_over_q(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q:
                     lanes.write_where(gx.line((plane, q), (0, 1)), result, active)
 
 
-@choice(gx_from_gx_padded_3_over_r0, gx_from_gx_padded_3_over_q, gx_from_gx_padded_3_plain)
-def gx_from_gx_padded_3(gx: Real2, gx_padded: Real2, R0: int, R1: int, Q: int, z0: int, add: int,
-        tile: Tile) -> Task[...]:
-    """gx[r0,q] += sum[r1] gx_padded[r0,r1]   { r1 + z0 - 1 = q }
+@task
+def gx_from_gy_3_over_r0(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(Q, task, tasks)
+    for q in range(first, last):
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        for start in range(0, R0, lanes.width):
+            r0 = max(0, min(start, R0 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R0 - r0)
+            active = lanes.first(count)
+            total = lanes.zero()
+            r1 = q - z0 + 1
+            if 0 <= r1 < R1:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for k in range(max(0, r1 + lap_2 - LAP + 1), min(K, r1 + lap_2 + 1)):
+                        lap = -k + r1 + lap_2
+                        for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                            gy_lanes = lanes.read_where(gy.line((r0, p0), (1, 0)), active)
+                            total = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gx.line((r0, q), (1, 0)), active)
+            lanes.write_where(gx.line((r0, q), (1, 0)), total, active)
 
-    lanes over r0 where it is contiguous
+
+@task
+def gx_from_gy_3_over_q(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int,
+        a0: int, b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    planes = ceil_div(R0, tile.lines)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        r0 = item * tile.lines
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            r1 = q - z0 + 1
+            for lap_2 in range(low_lap_2, high_lap_2):
+                for lap in range(LAP):
+                    k = r1 - lap + lap_2
+                    for p0 in range(max(0, -((-lap*d0 + z3) // a0)), min(P0, ((lap*d0 + z4 - 1) // a0) + 1)):
+                        inside = active & lanes.within(r1, 1, R1) & lanes.within(k, 1, K)
+                        for u in range(tile.lines):
+                            plane = min(r0 + u, R0 - 1)
+                            total[0, u] = select(inside, fma(lanes.fill(gy[plane, p0]), select(lanes.ramp(k, 1) < lanes.integers(1), lanes.fill(1 - (real((p0*a0 + b0) % d0)) / real(d0)), lanes.fill((real((p0*a0 + b0) % d0)) / real(d0))), total[0, u]), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r0 + u, R0 - 1)
+                if r0 + u < R0:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx.line((plane, q), (0, 1)), active)
+                    lanes.write_where(gx.line((plane, q), (0, 1)), result, active)
+
+
+@choice(gx_from_gy_3_table_over_r0, gx_from_gy_3_table_over_q, gx_from_gy_3_over_r0, gx_from_gy_3_over_q,
+    gx_from_gy_3_plain)
+def gx_from_gy_3(gx: Real2, gy: Real2, R0: int, R1: int, Q: int, P0: int, K: int, LAP: int, LAP_2: int, a0: int,
+        b0: int, d0: int, z0: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*gy[r0,p0]
+    { r1 + z0 - 1 = q, k + lap = lap_2 + r1, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
+
+    lanes over r0 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    or lanes over r0 where it is contiguous
     or lanes over q
     else scatter, tasks share r0
     """
-    if tile.lanes.width <= R0 and gx.stride(0) == 1 and gx_padded.stride(0) == 1:
-        return gx_from_gx_padded_3_over_r0
+    if (
+        tile.lanes.width <= R0
+        and gx.stride(0) == 1
+        and gy.stride(0) == 1
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_3_table_over_r0
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P0) <= 2 * tile.steps
+        and bounded(gx_from_gy_3_points(tile, R0, R1, Q, P0, K, LAP, LAP_2, a0, b0, d0, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gx_from_gy_3_table_over_q
+    if tile.lanes.width <= R0 and gx.stride(0) == 1 and gy.stride(0) == 1:
+        return gx_from_gy_3_over_r0
     if tile.lanes.width <= 8 * Q:
-        return gx_from_gx_padded_3_over_q
-    return gx_from_gx_padded_3_plain
+        return gx_from_gy_3_over_q
+    return gx_from_gy_3_plain
 
 
 def sizes(N: int, X1: int, a0: int, b0: int, d0: int, P0: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     X_PADDED1 = max(0, -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 2)
-    z0 = b0 // d0
-    z1 = -X1 + (b0 // d0)
-    z2 = -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 1
-    z3 = b0 - d0*(b0 // d0)
-    z4 = -b0 + d0*(b0 // d0) + d0
+    z0 = -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 1
+    z1 = b0 // d0
+    z2 = b0 - d0*(b0 // d0)
+    z3 = -b0 + d0*(b0 // d0) + d0
+    z4 = -X1 + (b0 // d0)
     return {"X_PADDED1": X_PADDED1, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4}
 
 
@@ -550,29 +1655,23 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1] += sum[q] x[r0,q]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), (...
+                    y_from_x,
+                    ('y', 'x'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1] += sum[q] x[r0,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), (...
+                    y_from_x_2,
+                    ('y', 'x'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1] += sum[q] x[r0,q]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X1', 'X1', 'z1'),
+                Phase(  # y[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), (...
+                    y_from_x_3,
+                    ('y', 'x'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('x',),
-                ),
-                Phase(  # y[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((M...
-                    y_from_x_padded,
-                    ('y', 'x_padded'),
-                    ('N', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('x_padded',),
                 ),
             ),
         ),
@@ -580,29 +1679,23 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx_padded[n,xpadded1] += sum[p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k <...
-                    gx_padded_from_gy,
-                    ('gx_padded', 'gy'),
-                    ('N', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
+                Phase(  # gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod...
+                    gx_from_gy,
+                    ('gx', 'gy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'X1', 'a0', 'b0', 'd0', 'z4', 'z2', 'z3'),
                     linear=('gy',),
                 ),
-                Phase(  # gx[r0,q] += sum[r1] gx_padded[r0,r1]
-                    gx_from_gx_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'X1', 'z1'),
-                    linear=('gx_padded',),
+                Phase(  # gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod...
+                    gx_from_gy_2,
+                    ('gx', 'gy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
+                    linear=('gy',),
                 ),
-                Phase(  # gx[r0,q] += sum[r1] gx_padded[r0,r1]
-                    gx_from_gx_padded_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,q] += sum[r1] gx_padded[r0,r1]
-                    gx_from_gx_padded_3,
-                    ('gx', 'gx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
-                    linear=('gx_padded',),
+                Phase(  # gx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod...
+                    gx_from_gy_3,
+                    ('gx', 'gy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
+                    linear=('gy',),
                 ),
             ),
         ),
@@ -610,29 +1703,23 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # tx_padded[r0,r1] += sum[q] tx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # ty[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ...  # as y[n,p0]
+                    y_from_x,
+                    ('ty', 'tx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0,r1] += sum[q] tx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # ty[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ...  # as y[n,p0]
+                    y_from_x_2,
+                    ('ty', 'tx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0,r1] += sum[q] tx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x_3,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X1', 'X1', 'z1'),
+                Phase(  # ty[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ...  # as y[n,p0]
+                    y_from_x_3,
+                    ('ty', 'tx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('tx',),
-                ),
-                Phase(  # ty[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((...  # as y[n,p0]
-                    y_from_x_padded,
-                    ('ty', 'tx_padded'),
-                    ('N', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('tx_padded',),
                 ),
             ),
         ),
@@ -640,29 +1727,23 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgx_padded[r0,r1] += sum[q] hgx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # hgy[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as y[n,p0]
+                    y_from_x,
+                    ('hgy', 'hgx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0,r1] += sum[q] hgx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # hgy[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as y[n,p0]
+                    y_from_x_2,
+                    ('hgy', 'hgx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0,r1] += sum[q] hgx[r0,q]  # as x_padded[r0,r1]
-                    x_padded_from_x_3,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X1', 'X1', 'z1'),
+                Phase(  # hgy[n,p0] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as y[n,p0]
+                    y_from_x_3,
+                    ('hgy', 'hgx'),
+                    ('N', 'P0', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgy[n,p0] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), (...  # as y[n,p0]
-                    y_from_x_padded,
-                    ('hgy', 'hgx_padded'),
-                    ('N', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('hgx_padded',),
                 ),
             ),
         ),
@@ -670,41 +1751,33 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx_padded[n,xpadded1] += sum[p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k ...  # as gx_padded[n,xpadded1]
-                    gx_padded_from_gy,
-                    ('tgx_padded', 'tgy'),
-                    ('N', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
+                Phase(  # tgx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mo...  # as gx[r0,q]
+                    gx_from_gy,
+                    ('tgx', 'tgy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'X1', 'a0', 'b0', 'd0', 'z4', 'z2', 'z3'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[r0,q] += sum[r1] tgx_padded[r0,r1]  # as gx[r0,q]
-                    gx_from_gx_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'X1', 'z1'),
-                    linear=('tgx_padded',),
+                Phase(  # tgx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mo...  # as gx[r0,q]
+                    gx_from_gy_2,
+                    ('tgx', 'tgy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
+                    linear=('tgy',),
                 ),
-                Phase(  # tgx[r0,q] += sum[r1] tgx_padded[r0,r1]  # as gx[r0,q]
-                    gx_from_gx_padded_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,q] += sum[r1] tgx_padded[r0,r1]  # as gx[r0,q]
-                    gx_from_gx_padded_3,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'X_PADDED1', 'X1', 'z0'),
-                    linear=('tgx_padded',),
+                Phase(  # tgx[r0,q] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mo...  # as gx[r0,q]
+                    gx_from_gy_3,
+                    ('tgx', 'tgy'),
+                    ('N', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
+                    linear=('tgy',),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r0 where it is contiguous, or lanes over r1; else scatter, tasks share r0',
-        'x_padded_from_x_2: lanes over r0 where it is contiguous, or lanes over r1; else gather, tasks share r0; 2 guards',
-        'x_padded_from_x_3: lanes over r0 where it is contiguous, or lanes over r1; else gather, tasks share r0; 2 guards',
-        'y_from_x_padded: lanes over n where it is contiguous; else gather, tasks share n p0',
-        'gx_padded_from_gy: scatter, tasks share n',
-        'gx_from_gx_padded: scatter, tasks share r0; 1 guard',
-        'gx_from_gx_padded_2: scatter, tasks share r0; 1 guard',
-        'gx_from_gx_padded_3: lanes over r0 where it is contiguous, or lanes over q; else scatter, tasks share r0',
+        'y_from_x: lanes over n where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over n where it is contiguous; else gather, tasks share n p0',
+        'y_from_x_2: lanes over n where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over n where it is contiguous; else gather, tasks share n p0; 1 guard',
+        'y_from_x_3: lanes over n where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over n where it is contiguous; else gather, tasks share n p0; 1 guard',
+        'gx_from_gy: lanes over r0 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0; 1 guard',
+        'gx_from_gy_2: lanes over r0 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0; 1 guard',
+        'gx_from_gy_3: lanes over r0 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads, or lanes over r0 where it is contiguous, or lanes over q; else scatter, tasks share r0',
     ),
 )

@@ -21,15 +21,19 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
     Real4,
+    Scratch,
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     fma,
     real,
     require_abi,
@@ -43,213 +47,11 @@ require_abi(8, __name__)
 
 
 @task
-def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int, task: int,
+def z0_from_x_plain(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int, task: int,
         tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { r1 + z0 - 1 = q }
-
-    scatter, tasks share r0 r2 r3
-    """
-    first, last = share(R0 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3)
-        r2 = item // R3 % R2
-        r3 = item % R3
-        for r1 in range(R1):
-            x_padded[r0, r1, r2, r3] = zero()
-        for r1 in range(max(0, 1 - z0), min(R1, -z0 + Q + 1)):
-            q = r1 + z0 - 1
-            x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
-
-
-@task
-def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r1 + z0 - 1
-            if 0 <= q < Q:
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    x_lanes = lanes.read_where(x.line((r0, q, plane, r3), (0, 0, 0, 1)), active)
-                    total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_from_x_over_r3, x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { r1 + z0 - 1 = q }
-
-    lanes over r3
-    else scatter, tasks share r0 r2 r3
-    """
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_over_r3
-    return x_padded_from_x_plain
-
-
-@task
-def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q = 0, -r1 - z0 >= 0 }
-
-    gather, tasks share r0 r1 r2; 2 guards
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for r3 in range(R3):
-            total = zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r1 - z0 >= 0:
-                    total += x[r0, q, r2, r3]
-            if add != 0:
-                total += x_padded[r0, r1, r2, r3]
-            x_padded[r0, r1, r2, r3] = total
-
-
-@task
-def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r1 - z0 >= 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, q, plane, r3), (0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_from_x_2_over_r3, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int, add: int,
-        tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q = 0, -r1 - z0 >= 0 }
-
-    lanes over r3
-    else gather, tasks share r0 r1 r2; 2 guards
-    """
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_2_over_r3
-    return x_padded_from_x_2_plain
-
-
-@task
-def x_padded_from_x_3_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int, z1: int,
-        add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q + X1 - 1 = 0, r1 + z1 - 1 >= 0 }
-
-    gather, tasks share r0 r1 r2; 2 guards
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for r3 in range(R3):
-            total = zero()
-            q = X1 - 1
-            if 0 <= q < Q:
-                if r1 + z1 - 1 >= 0:
-                    total += x[r0, q, r2, r3]
-            if add != 0:
-                total += x_padded[r0, r1, r2, r3]
-            x_padded[r0, r1, r2, r3] = total
-
-
-@task
-def x_padded_from_x_3_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int,
-        z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = X1 - 1
-            if 0 <= q < Q:
-                if r1 + z1 - 1 >= 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, q, plane, r3), (0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_from_x_3_over_r3, x_padded_from_x_3_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int, z1: int,
-        add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q + X1 - 1 = 0, r1 + z1 - 1 >= 0 }
-
-    lanes over r3
-    else gather, tasks share r0 r1 r2; 2 guards
-    """
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_3_over_r3
-    return x_padded_from_x_3_plain
-
-
-@task
-def z0_from_x_padded_plain(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int,
-        LAP_2: int, XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, task: int, tasks: int) -> None:
-    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1,q1,q2]
-    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, xpadded1 + z0 - 1 = q, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
 
     gather, tasks share n p0 q1
     """
@@ -260,18 +62,493 @@ def z0_from_x_padded_plain(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int,
         q1 = item % Q1
         for q2 in range(Q2):
             total = zero()
-            for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
-                for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
-                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+            for q in range(max(0, z0_ - 1), min(Q, z0_ + XPADDED1 - 1)):
+                xpadded1 = q - z0_ + 1
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0), xpadded1 + lap_2 - K + 1), min(LAP, ((p0*a0 + z3) // d0) + 1, xpadded1 + lap_2 + 1)):
                         k = xpadded1 - lap + lap_2
-                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x_padded[n, xpadded1, q1, q2]
+                        total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q, q1, q2]
             z0[n, p0, q1, q2] = total
 
 
+@counted
+def z0_from_x_points(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0_ - 1
+                    if 0 <= q < Q:
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def z0_from_x_table_over_q2_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4)) * P0
+
+
+def z0_from_x_table_over_q2_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4) * P0
+
+
+@task(scratch=z0_from_x_table_over_q2_room, integer_scratch=z0_from_x_table_over_q2_table)
+def z0_from_x_table_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q2 where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0_ - 1
+                    if 0 <= q < Q:
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(N * P0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * Q1)
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        many = found[p0]
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q, q1, q2), (0, 0, 0, 1)), active), total)
+            lanes.write_where(z0.line((n, p0, q1, q2), (0, 0, 0, 1)), total, active)
+
+
+def z0_from_x_table_over_p0_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def z0_from_x_table_over_p0_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=z0_from_x_table_over_p0_room, integer_scratch=z0_from_x_table_over_p0_table)
+def z0_from_x_table_over_p0(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+            for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
+                    xpadded1 = k + lap - lap_2
+                    q = xpadded1 + z0_ - 1
+                    if 0 <= q < Q:
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(Q2, tile.lines)
+    first, last = share(N * Q1 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (Q1 * planes)
+        q1 = item // planes % Q1
+        q2 = item % planes * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(q2 + u, Q2 - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((n, q, q1, plane), (0, 1, 0, 0))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((n, q + lanes.width, q1, plane), (0, 1, 0, 0)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((n, 0, q1, plane), (0, 1, 0, 0)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(q2 + u, Q2 - 1)
+                if q2 + u < Q2:
+                    result = total[0, u]
+                    lanes.write_where(z0.line((n, p0, q1, plane), (0, 1, 0, 0)), result, active)
+
+
 @task
-def z0_from_x_padded_over_q2(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int,
-        LAP_2: int, XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile, task: int,
+def z0_from_x_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int, tile: Tile, task: int,
         tasks: int) -> None:
+    """Lanes over q2."""
+    lanes = tile.lanes
+    planes = ceil_div(Q1, tile.lines)
+    first, last = share(N * P0 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * planes)
+        p0 = item // planes % P0
+        q1 = item % planes * tile.lines
+        low_xpadded1, high_xpadded1 = max(0, 1 - z0_), min(XPADDED1, -z0_ + Q + 1)
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width))
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for xpadded1 in range(low_xpadded1, high_xpadded1):
+                q = xpadded1 + z0_ - 1
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0), xpadded1 + lap_2 - K + 1), min(LAP,
+                        ((p0*a0 + z3) // d0) + 1, xpadded1 + lap_2 + 1)):
+                        k = xpadded1 - lap + lap_2
+                        for u in range(tile.lines):
+                            plane = min(q1 + u, Q1 - 1)
+                            x_lanes = lanes.read_where(x.line((n, q, plane, q2), (0, 0, 0, 1)), active)
+                            total[0, u] = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total[0, u])
+            for u in range(tile.lines):
+                plane = min(q1 + u, Q1 - 1)
+                if q1 + u < Q1:
+                    result = total[0, u]
+                    lanes.write_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), result, active)
+
+
+@choice(z0_from_x_table_over_q2, z0_from_x_table_over_p0, z0_from_x_over_q2, z0_from_x_plain,
+    merges={"N": (0, 0), "Q1": (2, 2), "Q2": (3, 3)})
+def z0_from_x(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z0_: int, z3: int, z4: int, tile: Tile) -> Task[...]:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, xpadded1 + z0 - 1 = q, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0 }
+
+    lanes over q2 where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over q2
+    else gather, tasks share n p0 q1
+    """
+    if (
+        tile.lanes.width <= Q2
+        and z0.stride(3) == 1
+        and x.stride(3) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_table_over_q2
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z0_, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_table_over_p0
+    if tile.lanes.width <= 8 * Q2:
+        return z0_from_x_over_q2
+    return z0_from_x_plain
+
+
+@task
+def z0_from_x_2_plain(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, task: int,
+        tasks: int) -> None:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, -q = 0, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0, -xpadded1 - z4 >= 0 }
+
+    gather, tasks share n p0 q1; 1 guard
+    """
+    first, last = share(N * P0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * Q1)
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        for q2 in range(Q2):
+            total = zero()
+            q = 0
+            if 0 <= q < Q:
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                        for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q, q1, q2]
+            if add != 0:
+                total += z0[n, p0, q1, q2]
+            z0[n, p0, q1, q2] = total
+
+
+@counted
+def z0_from_x_2_points(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def z0_from_x_2_table_over_q2_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4)) * P0
+
+
+def z0_from_x_2_table_over_q2_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4) * P0
+
+
+@task(scratch=z0_from_x_2_table_over_q2_room, integer_scratch=z0_from_x_2_table_over_q2_table)
+def z0_from_x_2_table_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q2 where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(N * P0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * Q1)
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        many = found[p0]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q, q1, q2), (0, 0, 0, 1)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(z0.line((n, p0, q1, q2), (0, 0, 0, 1)), active)
+            lanes.write_where(z0.line((n, p0, q1, q2), (0, 0, 0, 1)), total, active)
+
+
+def z0_from_x_2_table_over_p0_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def z0_from_x_2_table_over_p0_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=z0_from_x_2_table_over_p0_room, integer_scratch=z0_from_x_2_table_over_p0_table)
+def z0_from_x_2_table_over_p0(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = 0
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)):
+                for lap_2 in range(max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)):
+                    for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(Q2, tile.lines)
+    first, last = share(N * Q1 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (Q1 * planes)
+        q1 = item // planes % Q1
+        q2 = item % planes * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(q2 + u, Q2 - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((n, q, q1, plane), (0, 1, 0, 0))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((n, q + lanes.width, q1, plane), (0, 1, 0, 0)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((n, 0, q1, plane), (0, 1, 0, 0)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(q2 + u, Q2 - 1)
+                if q2 + u < Q2:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(z0.line((n, p0, q1, plane), (0, 1, 0, 0)), active)
+                    lanes.write_where(z0.line((n, p0, q1, plane), (0, 1, 0, 0)), result, active)
+
+
+@task
+def z0_from_x_2_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over q2."""
     lanes = tile.lanes
     planes = ceil_div(Q1, tile.lines)
@@ -283,68 +560,361 @@ def z0_from_x_padded_over_q2(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: in
         low_lap_2, high_lap_2 = max(0, -((z3 - 1) // d0)), min(LAP_2, (z2 // d0) + 1)
         low_lap, high_lap = max(0, -((-p0*a0 + z3 - 1) // d0)), min(LAP, ((p0*a0 + z2) // d0) + 1)
         for start in range(0, Q2, lanes.width):
-            q2 = max(0, min(start, Q2 - lanes.width))
+            q2 = max(0, min(start, Q2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, Q2 - q2)
             active = lanes.first(count)
             total = tile.column()
             for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            for lap_2 in range(low_lap_2, high_lap_2):
-                for lap in range(low_lap, high_lap):
-                    for k in range(max(0, -lap + lap_2), min(K, -lap + lap_2 + XPADDED1)):
-                        xpadded1 = k + lap - lap_2
-                        for u in range(tile.lines):
-                            plane = min(q1 + u, Q1 - 1)
-                            x_padded_lanes = lanes.read_where(x_padded.line((n, xpadded1, plane, q2), (0, 0, 0, 1)), active)
-                            total[0, u] = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_padded_lanes, total[0, u])
+            q = 0
+            if 0 <= q < Q:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(low_lap, high_lap):
+                        for xpadded1 in range(max(0, lap - lap_2), min(XPADDED1, 1 - z4, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            for u in range(tile.lines):
+                                plane = min(q1 + u, Q1 - 1)
+                                x_lanes = lanes.read_where(x.line((n, q, plane, q2), (0, 0, 0, 1)), active)
+                                total[0, u] = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(q1 + u, Q1 - 1)
                 if q1 + u < Q1:
                     result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), active)
                     lanes.write_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), result, active)
 
 
-@choice(z0_from_x_padded_over_q2, z0_from_x_padded_plain, merges={"N": (0, 0), "Q1": (2, 2), "Q2": (3, 3)})
-def z0_from_x_padded(z0: Real4, x_padded: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
-        XPADDED1: int, a0: int, b0: int, d0: int, z2: int, z3: int, tile: Tile) -> Task[...]:
-    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x_padded[n,xpadded1,q1,q2]
-    { k + lap = lap_2 + xpadded1, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0 }
+@choice(z0_from_x_2_table_over_q2, z0_from_x_2_table_over_p0, z0_from_x_2_over_q2, z0_from_x_2_plain,
+    merges={"N": (0, 0), "Q1": (2, 2), "Q2": (3, 3)})
+def z0_from_x_2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, a0: int, b0: int, d0: int, z2: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, -q = 0, -d0*lap + a0*p0 + z2 >= 0, d0*lap - a0*p0 + z3 - 1 >= 0, -d0*lap_2 + z2 >= 0, d0*lap_2 + z3 - 1 >= 0, -xpadded1 - z4 >= 0 }
 
-    lanes over q2
-    else gather, tasks share n p0 q1
+    lanes over q2 where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over q2
+    else gather, tasks share n p0 q1; 1 guard
     """
+    if (
+        tile.lanes.width <= Q2
+        and z0.stride(3) == 1
+        and x.stride(3) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_2_table_over_q2
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_2_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, a0, b0, d0, z2, z3, z4),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_2_table_over_p0
     if tile.lanes.width <= 8 * Q2:
-        return z0_from_x_padded_over_q2
-    return z0_from_x_padded_plain
+        return z0_from_x_2_over_q2
+    return z0_from_x_2_plain
 
 
 @task
-def gz1_padded_from_gy(gz1_padded: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, K: int, LAP: int,
-        LAP_2: int, Z1PADDED3: int, a2: int, b2: int, d2: int, z2: int, z3: int, task: int, tasks: int) -> None:
-    """gz1_padded[n,p0,p1,z1padded3] += sum[p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[n,p0,p1,p2]
-    { k + lap = lap_2 + z1padded3, -d2*lap + a2*p2 + z2 >= 0, d2*lap - a2*p2 + z3 - 1 >= 0, -d2*lap_2 + z2 >= 0, d2*lap_2 + z3 - 1 >= 0 }
+def z0_from_x_3_plain(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, task: int,
+        tasks: int) -> None:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, -q + X1 - 1 = 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0, xpadded1 + z5 - 1 >= 0 }
 
-    scatter, tasks share n p0 p1
+    gather, tasks share n p0 q1; 1 guard
     """
-    first, last = share(N * P0 * P1, task, tasks)
+    first, last = share(N * P0 * Q1, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for z1padded3 in range(Z1PADDED3):
-            gz1_padded[n, p0, p1, z1padded3] = zero()
-        for lap_2 in range(max(0, -((z3 - 1) // d2)), min(LAP_2, (z2 // d2) + 1)):
-            for lap in range(LAP):
-                for z1padded3 in range(max(0, lap - lap_2), min(Z1PADDED3, lap - lap_2 + K)):
-                    k = z1padded3 - lap + lap_2
-                    for p2 in range(max(0, -((-lap*d2 + z2) // a2)), min(P2, ((lap*d2 + z3 - 1) // a2) + 1)):
-                        gz1_padded[n, p0, p1, z1padded3] += ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)) * gy[n, p0, p1, p2]
+        n = item // (P0 * Q1)
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        for q2 in range(Q2):
+            total = zero()
+            q = X1 - 1
+            if 0 <= q < Q:
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                        for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            total += ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)) * x[n, q, q1, q2]
+            if add != 0:
+                total += z0[n, p0, q1, q2]
+            z0[n, p0, q1, q2] = total
+
+
+@counted
+def z0_from_x_3_points(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """The most points that one p0 has."""
+    most = 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def z0_from_x_3_table_over_q2_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    return (1 + z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5)) * P0
+
+
+def z0_from_x_3_table_over_q2_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    return z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5) * P0
+
+
+@task(scratch=z0_from_x_3_table_over_q2_room, integer_scratch=z0_from_x_3_table_over_q2_table)
+def z0_from_x_3_table_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q2 where it is contiguous, by a table of what each p0 reads."""
+    lanes = tile.lanes
+    line = P0
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    first, last = share(N * P0 * Q1, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * Q1)
+        p0 = item // Q1 % P0
+        q1 = item % Q1
+        many = found[p0]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + p0]
+                weight = lanes.fill(weights[turn * line + p0])
+                total = fma(weight, lanes.read_where(x.line((n, q, q1, q2), (0, 0, 0, 1)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(z0.line((n, p0, q1, q2), (0, 0, 0, 1)), active)
+            lanes.write_where(z0.line((n, p0, q1, q2), (0, 0, 0, 1)), total, active)
+
+
+def z0_from_x_3_table_over_p0_table(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return (1 + z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5)) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+def z0_from_x_3_table_over_p0_room(tile: Tile, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    return z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5) * (pitch + 2 * ceil_div(P0, lanes.width))
+
+
+@task(scratch=z0_from_x_3_table_over_p0_room, integer_scratch=z0_from_x_3_table_over_p0_table)
+def z0_from_x_3_table_over_p0(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over p0 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(P0, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(P0, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for p0 in range(P0):
+        many = 0
+        q = X1 - 1
+        if 0 <= q < Q:
+            for lap in range(max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)):
+                for lap_2 in range(max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)):
+                    for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                        k = xpadded1 - lap + lap_2
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + p0] = q
+                        weights[many * line + p0] = ((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0))
+                        many += 1
+        found[p0] = many
+    for start in range(0, P0, lanes.width):
+        p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(p0, min(p0 + lanes.width, P0)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + p0, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(Q2, tile.lines)
+    first, last = share(N * Q1 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (Q1 * planes)
+        q1 = item // planes % Q1
+        q2 = item % planes * tile.lines
+        for start in range(0, P0, lanes.width):
+            p0 = max(0, min(start, P0 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, P0 - p0)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + p0))
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(q2 + u, Q2 - 1)
+                        total[0, u] = fma(weight, lanes.read(x.line((n, q, q1, plane), (0, 1, 0, 0))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + p0))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(x.line((n, q, q1, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((n, q + lanes.width, q1, plane), (0, 1, 0, 0)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(q2 + u, Q2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(x.line((n, 0, q1, plane), (0, 1, 0, 0)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(q2 + u, Q2 - 1)
+                if q2 + u < Q2:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(z0.line((n, p0, q1, plane), (0, 1, 0, 0)), active)
+                    lanes.write_where(z0.line((n, p0, q1, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
-def gz1_from_gz1_padded(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, Q2: int, z1: int,
+def z0_from_x_3_over_q2(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int,
+        XPADDED1: int, Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile,
         task: int, tasks: int) -> None:
-    """gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]   { -q + Q2 - 1 = 0, r3 + z1 - 1 >= 0 }
+    """Lanes over q2."""
+    lanes = tile.lanes
+    planes = ceil_div(Q1, tile.lines)
+    first, last = share(N * P0 * planes, task, tasks)
+    for item in range(first, last):
+        n = item // (P0 * planes)
+        p0 = item // planes % P0
+        q1 = item % planes * tile.lines
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d0)), min(LAP_2, (z3 // d0) + 1)
+        low_lap, high_lap = max(0, -((-p0*a0 + z4 - 1) // d0)), min(LAP, ((p0*a0 + z3) // d0) + 1)
+        for start in range(0, Q2, lanes.width):
+            q2 = max(0, min(start, Q2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, Q2 - q2)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            q = X1 - 1
+            if 0 <= q < Q:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for lap in range(low_lap, high_lap):
+                        for xpadded1 in range(max(0, 1 - z5, lap - lap_2), min(XPADDED1, lap - lap_2 + K)):
+                            k = xpadded1 - lap + lap_2
+                            for u in range(tile.lines):
+                                plane = min(q1 + u, Q1 - 1)
+                                x_lanes = lanes.read_where(x.line((n, q, plane, q2), (0, 0, 0, 1)), active)
+                                total[0, u] = fma(lanes.fill((1 - (real((p0*a0 + b0) % d0)) / real(d0)) if k < 1 else (real((p0*a0 + b0) % d0)) / real(d0)), x_lanes, total[0, u])
+            for u in range(tile.lines):
+                plane = min(q1 + u, Q1 - 1)
+                if q1 + u < Q1:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), active)
+                    lanes.write_where(z0.line((n, p0, plane, q2), (0, 0, 0, 1)), result, active)
+
+
+@choice(z0_from_x_3_table_over_q2, z0_from_x_3_table_over_p0, z0_from_x_3_over_q2, z0_from_x_3_plain,
+    merges={"N": (0, 0), "Q1": (2, 2), "Q2": (3, 3)})
+def z0_from_x_3(z0: Real4, x: Real4, N: int, P0: int, Q1: int, Q2: int, K: int, LAP: int, LAP_2: int, XPADDED1: int,
+        Q: int, X1: int, a0: int, b0: int, d0: int, z3: int, z4: int, z5: int, add: int, tile: Tile) -> Task[...]:
+    """z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1), ((Mod(p0*a0 + b0, d0))/d0, True))*x[n,q,q1,q2]
+    { k + lap = lap_2 + xpadded1, -q + X1 - 1 = 0, -d0*lap + a0*p0 + z3 >= 0, d0*lap - a0*p0 + z4 - 1 >= 0, -d0*lap_2 + z3 >= 0, d0*lap_2 + z4 - 1 >= 0, xpadded1 + z5 - 1 >= 0 }
+
+    lanes over q2 where it is contiguous, by a table of what each p0 reads
+    or lanes over p0 by a table of what each reads
+    or lanes over q2
+    else gather, tasks share n p0 q1; 1 guard
+    """
+    if (
+        tile.lanes.width <= Q2
+        and z0.stride(3) == 1
+        and x.stride(3) == 1
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_3_table_over_q2
+    if (
+        tile.lanes.width <= 8 * P0
+        and max(P0, Q) <= 2 * tile.steps
+        and bounded(z0_from_x_3_points(tile, N, P0, Q1, Q2, K, LAP, LAP_2, XPADDED1, Q, X1, a0, b0, d0, z3, z4, z5),
+            P0) <= 16 * tile.steps
+    ):
+        return z0_from_x_3_table_over_p0
+    if tile.lanes.width <= 8 * Q2:
+        return z0_from_x_3_over_q2
+    return z0_from_x_3_plain
+
+
+@task
+def gz1_from_gy_plain(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int, task: int, tasks: int) -> None:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { -q + Q2 - 1 = 0, k + lap = lap_2 + r3, r3 + z1 - 1 >= 0, -d2*lap + a2*p2 + z4 >= 0, d2*lap - a2*p2 + z5 - 1 >= 0, -d2*lap_2 + z4 >= 0, d2*lap_2 + z5 - 1 >= 0 }
 
     scatter, tasks share r0 r1 r2; 1 guard
     """
@@ -357,14 +927,233 @@ def gz1_from_gz1_padded(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int
             gz1[r0, r1, r2, q] = zero()
         q = Q2 - 1
         if 0 <= q < Q:
-            for r3 in range(max(0, 1 - z1), R3):
-                gz1[r0, r1, r2, q] += gz1_padded[r0, r1, r2, r3]
+            for lap_2 in range(max(0, -((z5 - 1) // d2)), min(LAP_2, (z4 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, 1 - z1, lap - lap_2), min(R3, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z4) // a2)), min(P2, ((lap*d2 + z5 - 1) // a2) + 1)):
+                            gz1[r0, r1, r2, q] += ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)) * gy[r0, r1, r2, p2]
+
+
+@counted
+def gz1_from_gy_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q + Q2 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d2)), min(LAP_2, (z4 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, 1 - z1, lap - lap_2), min(R3, lap - lap_2 + K)):
+                        for p2 in range(max(0, -((-lap*d2 + z4) // a2)), min(P2, ((lap*d2 + z5 - 1) // a2) + 1)):
+                            many += 1
+        most = max(most, many)
+    return most
+
+
+def gz1_from_gy_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    return (1 + gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5)) * Q
+
+
+def gz1_from_gy_table_over_r2_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    return gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5) * Q
+
+
+@task(scratch=gz1_from_gy_table_over_r2_room, integer_scratch=gz1_from_gy_table_over_r2_table)
+def gz1_from_gy_table_over_r2(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + Q2 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d2)), min(LAP_2, (z4 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, 1 - z1, lap - lap_2), min(R3, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z4) // a2)), min(P2, ((lap*d2 + z5 - 1) // a2) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p2
+                            weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                            many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * Q)
+        r1 = item // Q % R1
+        q = item % Q
+        many = found[q]
+        for start in range(0, R2, lanes.width):
+            r2 = max(0, min(start, R2 - lanes.width))
+            count = min(lanes.width, R2 - r2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                p2 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, r1, r2, p2), (0, 0, 1, 0)), active), total)
+            lanes.write_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
+
+
+def gz1_from_gy_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gz1_from_gy_table_over_q_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gz1_from_gy_table_over_q_room, integer_scratch=gz1_from_gy_table_over_q_table)
+def gz1_from_gy_table_over_q(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q + Q2 - 1 == 0:
+            for lap_2 in range(max(0, -((z5 - 1) // d2)), min(LAP_2, (z4 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, 1 - z1, lap - lap_2), min(R3, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z4) // a2)), min(P2, ((lap*d2 + z5 - 1) // a2) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p2
+                            weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P2, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p2 = places[at + lane]
+                if p2 >= 0:
+                    least, last, here = min(least, p2), max(last, p2), here + 1
+                    if here == 1:
+                        first = p2 - lane
+                    if p2 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * planes)
+        r1 = item // planes % R1
+        r2 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r2 + u, R2 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((r0, r1, plane, p2), (0, 0, 0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p2)
+                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r2 + u, R2 - 1)
+                if r2 + u < R2:
+                    result = total[0, u]
+                    lanes.write_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+
+
+@choice(gz1_from_gy_table_over_r2, gz1_from_gy_table_over_q, gz1_from_gy_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gz1_from_gy(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, Q2: int, a2: int, b2: int, d2: int, z1: int, z4: int, z5: int, tile: Tile) -> Task[...]:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { -q + Q2 - 1 = 0, k + lap = lap_2 + r3, r3 + z1 - 1 >= 0, -d2*lap + a2*p2 + z4 >= 0, d2*lap - a2*p2 + z5 - 1 >= 0, -d2*lap_2 + z4 >= 0, d2*lap_2 + z5 - 1 >= 0 }
+
+    lanes over r2 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2; 1 guard
+    """
+    if (
+        tile.lanes.width <= R2
+        and gz1.stride(2) == 1
+        and gy.stride(2) == 1
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_table_over_r2
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, Q2, a2, b2, d2, z1, z4, z5),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_table_over_q
+    return gz1_from_gy_plain
 
 
 @task
-def gz1_from_gz1_padded_2(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, task: int, tasks: int) -> None:
-    """gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]   { -q = 0, -r3 - z0 >= 0 }
+def gz1_from_gy_2_plain(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, task: int,
+        tasks: int) -> None:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { -q = 0, k + lap = lap_2 + r3, -r3 - z0 >= 0, -d2*lap + a2*p2 + z3 >= 0, d2*lap - a2*p2 + z4 - 1 >= 0, -d2*lap_2 + z3 >= 0, d2*lap_2 + z4 - 1 >= 0 }
 
     scatter, tasks share r0 r1 r2; 1 guard
     """
@@ -378,14 +1167,241 @@ def gz1_from_gz1_padded_2(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: i
                 gz1[r0, r1, r2, q] = zero()
         q = 0
         if 0 <= q < Q:
-            for r3 in range(min(R3, 1 - z0)):
-                gz1[r0, r1, r2, q] += gz1_padded[r0, r1, r2, r3]
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, lap - lap_2), min(R3, 1 - z0, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                            gz1[r0, r1, r2, q] += ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)) * gy[r0, r1, r2, p2]
+
+
+@counted
+def gz1_from_gy_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, lap - lap_2), min(R3, 1 - z0, lap - lap_2 + K)):
+                        for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                            many += 1
+        most = max(most, many)
+    return most
+
+
+def gz1_from_gy_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4)) * Q
+
+
+def gz1_from_gy_2_table_over_r2_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4) * Q
+
+
+@task(scratch=gz1_from_gy_2_table_over_r2_room, integer_scratch=gz1_from_gy_2_table_over_r2_table)
+def gz1_from_gy_2_table_over_r2(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, lap - lap_2), min(R3, 1 - z0, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p2
+                            weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                            many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * Q)
+        r1 = item // Q % R1
+        q = item % Q
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R2, lanes.width):
+            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R2 - r2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                p2 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, r1, r2, p2), (0, 0, 1, 0)), active), total)
+            if add != 0:
+                total = total + lanes.read_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
+            lanes.write_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
+
+
+def gz1_from_gy_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gz1_from_gy_2_table_over_q_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gz1_from_gy_2_table_over_q_room, integer_scratch=gz1_from_gy_2_table_over_q_table)
+def gz1_from_gy_2_table_over_q(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if -q == 0:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for lap in range(LAP):
+                    for r3 in range(max(0, lap - lap_2), min(R3, 1 - z0, lap - lap_2 + K)):
+                        k = r3 - lap + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                            if many == points:
+                                points += 1
+                                for at in range(many * line, points * line):
+                                    places[at] = -1
+                                    weights[at] = zero()
+                            places[many * line + q] = p2
+                            weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P2, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p2 = places[at + lane]
+                if p2 >= 0:
+                    least, last, here = min(least, p2), max(last, p2), here + 1
+                    if here == 1:
+                        first = p2 - lane
+                    if p2 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * planes)
+        r1 = item // planes % R1
+        r2 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r2 + u, R2 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((r0, r1, plane, p2), (0, 0, 0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p2)
+                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r2 + u, R2 - 1)
+                if r2 + u < R2:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
+                    lanes.write_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+
+
+@choice(gz1_from_gy_2_table_over_r2, gz1_from_gy_2_table_over_q, gz1_from_gy_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gz1_from_gy_2(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { -q = 0, k + lap = lap_2 + r3, -r3 - z0 >= 0, -d2*lap + a2*p2 + z3 >= 0, d2*lap - a2*p2 + z4 - 1 >= 0, -d2*lap_2 + z3 >= 0, d2*lap_2 + z4 - 1 >= 0 }
+
+    lanes over r2 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2; 1 guard
+    """
+    if (
+        tile.lanes.width <= R2
+        and gz1.stride(2) == 1
+        and gy.stride(2) == 1
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_2_table_over_r2
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_2_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_2_table_over_q
+    return gz1_from_gy_2_plain
 
 
 @task
-def gz1_from_gz1_padded_3_plain(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, task: int, tasks: int) -> None:
-    """gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]   { r3 + z0 - 1 = q }
+def gz1_from_gy_3_plain(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, task: int,
+        tasks: int) -> None:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { r3 + z0 - 1 = q, k + lap = lap_2 + r3, -d2*lap + a2*p2 + z3 >= 0, d2*lap - a2*p2 + z4 - 1 >= 0, -d2*lap_2 + z3 >= 0, d2*lap_2 + z4 - 1 >= 0 }
 
     scatter, tasks share r0 r1 r2
     """
@@ -399,38 +1415,155 @@ def gz1_from_gz1_padded_3_plain(gz1: Real4, gz1_padded: Real4, R0: int, R1: int,
                 gz1[r0, r1, r2, q] = zero()
         for q in range(max(0, z0 - 1), min(Q, z0 + R3 - 1)):
             r3 = q - z0 + 1
-            gz1[r0, r1, r2, q] += gz1_padded[r0, r1, r2, r3]
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for k in range(max(0, r3 + lap_2 - LAP + 1), min(K, r3 + lap_2 + 1)):
+                    lap = -k + r3 + lap_2
+                    for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                        gz1[r0, r1, r2, q] += ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)) * gy[r0, r1, r2, p2]
 
 
-@task
-def gz1_from_gz1_padded_3_over_r2(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        z0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
+@counted
+def gz1_from_gy_3_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        r3 = q - z0 + 1
+        if 0 <= r3 < R3:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for k in range(max(0, r3 + lap_2 - LAP + 1), min(K, r3 + lap_2 + 1)):
+                    lap = -k + r3 + lap_2
+                    for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                        many += 1
+        most = max(most, many)
+    return most
+
+
+def gz1_from_gy_3_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
+    return (1 + gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4)) * Q
+
+
+def gz1_from_gy_3_table_over_r2_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    return gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4) * Q
+
+
+@task(scratch=gz1_from_gy_3_table_over_r2_room, integer_scratch=gz1_from_gy_3_table_over_r2_table)
+def gz1_from_gy_3_table_over_r2(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
     lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        r3 = q - z0 + 1
+        if 0 <= r3 < R3:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for k in range(max(0, r3 + lap_2 - LAP + 1), min(K, r3 + lap_2 + 1)):
+                    lap = -k + r3 + lap_2
+                    for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + q] = p2
+                        weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                        many += 1
+        found[q] = many
     first, last = share(R0 * R1 * Q, task, tasks)
     for item in range(first, last):
         r0 = item // (R1 * Q)
         r1 = item // Q % R1
         q = item % Q
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
         for start in range(0, R2, lanes.width):
             r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
             count = min(lanes.width, R2 - r2)
             active = lanes.first(count)
             total = lanes.zero()
-            r3 = q - z0 + 1
-            if 0 <= r3 < R3:
-                gz1_padded_lanes = lanes.read_where(gz1_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-                total = total + gz1_padded_lanes
+            for turn in range(many):
+                p2 = places[turn * line + q]
+                weight = lanes.fill(weights[turn * line + q])
+                total = fma(weight, lanes.read_where(gy.line((r0, r1, r2, p2), (0, 0, 1, 0)), active), total)
             if add != 0:
                 total = total + lanes.read_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
             lanes.write_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
 
 
-@task
-def gz1_from_gz1_padded_3_over_q(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
+def gz1_from_gy_3_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Integers of one task."""
     lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+def gz1_from_gy_3_table_over_q_room(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int) -> int:
+    """Weights of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(scratch=gz1_from_gy_3_table_over_q_room, integer_scratch=gz1_from_gy_3_table_over_q_table)
+def gz1_from_gy_3_table_over_q(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile,
+        integer_scratch: IntegerScratch, weights: Scratch, task: int, tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        r3 = q - z0 + 1
+        if 0 <= r3 < R3:
+            for lap_2 in range(max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)):
+                for k in range(max(0, r3 + lap_2 - LAP + 1), min(K, r3 + lap_2 + 1)):
+                    lap = -k + r3 + lap_2
+                    for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                        if many == points:
+                            points += 1
+                            for at in range(many * line, points * line):
+                                places[at] = -1
+                                weights[at] = zero()
+                        places[many * line + q] = p2
+                        weights[many * line + q] = ((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2))
+                        many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, P2, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p2 = places[at + lane]
+                if p2 >= 0:
+                    least, last, here = min(least, p2), max(last, p2), here + 1
+                    if here == 1:
+                        first = p2 - lane
+                    if p2 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
     planes = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * planes, task, tasks)
     for item in range(first, last):
@@ -439,25 +1572,39 @@ def gz1_from_gz1_padded_3_over_q(gz1: Real4, gz1_padded: Real4, R0: int, R1: int
         r2 = item % planes * tile.lines
         for start in range(0, Q, lanes.width):
             q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
             count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q - z0 + 1 >= 0 and -z0 + q_last + 1 < R3
             active = lanes.first(count)
             total = tile.column()
             for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            r3 = q - z0 + 1
-            if whole or (count == lanes.width and 0 <= r3 < R3 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    gz1_padded_lanes = lanes.read(gz1_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gz1_padded_lanes
-            else:
-                inside = active & lanes.within(r3, 1, R3)
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    gz1_padded_lanes = lanes.read_where(gz1_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gz1_padded_lanes, total[0, u])
+            for turn in range(many):
+                weight = lanes.load(weights + (turn * line + q))
+                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r2 + u, R2 - 1)
+                        total[0, u] = fma(weight, lanes.read(gy.line((r0, r1, plane, p2), (0, 0, 0, 1))), total[0, u])
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), there), total[0, u])
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(p2)
+                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.permute(lanes.read_where(gy.line((r0, r1, plane, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps), total[0, u])
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = fma(weight, lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there), total[0, u])
             for u in range(tile.lines):
                 plane = min(r2 + u, R2 - 1)
                 if r2 + u < R2:
@@ -467,21 +1614,108 @@ def gz1_from_gz1_padded_3_over_q(gz1: Real4, gz1_padded: Real4, R0: int, R1: int
                     lanes.write_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
 
 
-@choice(gz1_from_gz1_padded_3_over_r2, gz1_from_gz1_padded_3_over_q, gz1_from_gz1_padded_3_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gz1_from_gz1_padded_3(gz1: Real4, gz1_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, z0: int,
-        add: int, tile: Tile) -> Task[...]:
-    """gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]   { r3 + z0 - 1 = q }
+@task
+def gz1_from_gy_3_over_r2(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(R0 * R1 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * Q)
+        r1 = item // Q % R1
+        q = item % Q
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)
+        for start in range(0, R2, lanes.width):
+            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R2 - r2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            r3 = q - z0 + 1
+            if 0 <= r3 < R3:
+                for lap_2 in range(low_lap_2, high_lap_2):
+                    for k in range(max(0, r3 + lap_2 - LAP + 1), min(K, r3 + lap_2 + 1)):
+                        lap = -k + r3 + lap_2
+                        for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                            gy_lanes = lanes.read_where(gy.line((r0, r1, r2, p2), (0, 0, 1, 0)), active)
+                            total = fma(lanes.fill((1 - (real((p2*a2 + b2) % d2)) / real(d2)) if k < 1 else (real((p2*a2 + b2) % d2)) / real(d2)), gy_lanes, total)
+            if add != 0:
+                total = total + lanes.read_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
+            lanes.write_where(gz1.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
 
-    lanes over r2 where it is contiguous
+
+@task
+def gz1_from_gy_3_over_q(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int,
+        LAP: int, LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    planes = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * planes)
+        r1 = item // planes % R1
+        r2 = item % planes * tile.lines
+        low_lap_2, high_lap_2 = max(0, -((z4 - 1) // d2)), min(LAP_2, (z3 // d2) + 1)
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            r3 = q - z0 + 1
+            for lap_2 in range(low_lap_2, high_lap_2):
+                for lap in range(LAP):
+                    k = r3 - lap + lap_2
+                    for p2 in range(max(0, -((-lap*d2 + z3) // a2)), min(P2, ((lap*d2 + z4 - 1) // a2) + 1)):
+                        inside = active & lanes.within(r3, 1, R3) & lanes.within(k, 1, K)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = select(inside, fma(lanes.fill(gy[r0, r1, plane, p2]), select(lanes.ramp(k, 1) < lanes.integers(1), lanes.fill(1 - (real((p2*a2 + b2) % d2)) / real(d2)), lanes.fill((real((p2*a2 + b2) % d2)) / real(d2))), total[0, u]), total[0, u])
+            for u in range(tile.lines):
+                plane = min(r2 + u, R2 - 1)
+                if r2 + u < R2:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
+                    lanes.write_where(gz1.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+
+
+@choice(gz1_from_gy_3_table_over_r2, gz1_from_gy_3_table_over_q, gz1_from_gy_3_over_r2, gz1_from_gy_3_over_q,
+    gz1_from_gy_3_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gz1_from_gy_3(gz1: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, P2: int, K: int, LAP: int,
+        LAP_2: int, a2: int, b2: int, d2: int, z0: int, z3: int, z4: int, add: int, tile: Tile) -> Task[...]:
+    """gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1), ((Mod(p2*a2 + b2, d2))/d2, True))*gy[r0,r1,r2,p2]
+    { r3 + z0 - 1 = q, k + lap = lap_2 + r3, -d2*lap + a2*p2 + z3 >= 0, d2*lap - a2*p2 + z4 - 1 >= 0, -d2*lap_2 + z3 >= 0, d2*lap_2 + z4 - 1 >= 0 }
+
+    lanes over r2 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    or lanes over r2 where it is contiguous
     or lanes over q
     else scatter, tasks share r0 r1 r2
     """
-    if tile.lanes.width <= R2 and gz1.stride(2) == 1 and gz1_padded.stride(2) == 1:
-        return gz1_from_gz1_padded_3_over_r2
+    if (
+        tile.lanes.width <= R2
+        and gz1.stride(2) == 1
+        and gy.stride(2) == 1
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_3_table_over_r2
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, P2) <= 2 * tile.steps
+        and bounded(gz1_from_gy_3_points(tile, R0, R1, R2, R3, Q, P2, K, LAP, LAP_2, a2, b2, d2, z0, z3, z4),
+            Q) <= 16 * tile.steps
+    ):
+        return gz1_from_gy_3_table_over_q
+    if tile.lanes.width <= R2 and gz1.stride(2) == 1 and gy.stride(2) == 1:
+        return gz1_from_gy_3_over_r2
     if tile.lanes.width <= 8 * Q:
-        return gz1_from_gz1_padded_3_over_q
-    return gz1_from_gz1_padded_3_plain
+        return gz1_from_gy_3_over_q
+    return gz1_from_gy_3_plain
 
 
 def sizes(
@@ -506,21 +1740,21 @@ def sizes(
     X_PADDED1 = max(0, -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 2)
     Z0_PADDED2 = max(0, -(b1 // d1) + ((a1*P1 - a1 + b1) // d1) + 2)
     Z1_PADDED3 = max(0, -(b2 // d2) + ((a2*P2 - a2 + b2) // d2) + 2)
-    z0 = b0 // d0
-    z1 = -X1 + (b0 // d0)
-    z2 = -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 1
-    z3 = b0 - d0*(b0 // d0)
-    z4 = -b0 + d0*(b0 // d0) + d0
-    z5 = b1 // d1
-    z6 = -Q1 + (b1 // d1)
-    z7 = -(b1 // d1) + ((a1*P1 - a1 + b1) // d1) + 1
-    z8 = b1 - d1*(b1 // d1)
-    z9 = -b1 + d1*(b1 // d1) + d1
-    z10 = b2 // d2
-    z11 = -Q2 + (b2 // d2)
-    z12 = -(b2 // d2) + ((a2*P2 - a2 + b2) // d2) + 1
-    z13 = b2 - d2*(b2 // d2)
-    z14 = -b2 + d2*(b2 // d2) + d2
+    z0 = -(b0 // d0) + ((a0*P0 - a0 + b0) // d0) + 1
+    z1 = b0 // d0
+    z2 = b0 - d0*(b0 // d0)
+    z3 = -b0 + d0*(b0 // d0) + d0
+    z4 = -X1 + (b0 // d0)
+    z5 = -(b1 // d1) + ((a1*P1 - a1 + b1) // d1) + 1
+    z6 = b1 // d1
+    z7 = b1 - d1*(b1 // d1)
+    z8 = -b1 + d1*(b1 // d1) + d1
+    z9 = -Q1 + (b1 // d1)
+    z10 = -(b2 // d2) + ((a2*P2 - a2 + b2) // d2) + 1
+    z11 = b2 // d2
+    z12 = b2 - d2*(b2 // d2)
+    z13 = -b2 + d2*(b2 // d2) + d2
+    z14 = -Q2 + (b2 // d2)
     return {"X_PADDED1": X_PADDED1, "Z0_PADDED2": Z0_PADDED2, "Z1_PADDED3": Z1_PADDED3, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9, "z10": z10, "z11": z11, "z12": z12, "z13": z13, "z14": z14}
 
 
@@ -588,85 +1822,65 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k ...
+                    z0_from_x,
+                    ('z0', 'x'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k ...
+                    z0_from_x_2,
+                    ('z0', 'x'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'X1', 'z1'),
+                Phase(  # z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k ...
+                    z0_from_x_3,
+                    ('z0', 'x'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('x',),
                 ),
-                Phase(  # z0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < ...
-                    z0_from_x_padded,
-                    ('z0', 'x_padded'),
-                    ('N', 'P0', 'Q1', 'Q2', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('x_padded',),
-                ),
-                Phase(  # z0_padded[r0,r1,r2,r3] += sum[q] z0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('z0_padded', 'z0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # z1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('z1', 'z0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('z0',),
                 ),
-                Phase(  # z0_padded[r0,r1,r2,r3] += sum[q] z0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('z0_padded', 'z0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # z1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('z1', 'z0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('z0',),
                 ),
-                Phase(  # z0_padded[r0,r1,r2,r3] += sum[q] z0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('z0_padded', 'z0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'Q1', 'z6'),
+                Phase(  # z1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('z1', 'z0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z9'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('z0',),
                 ),
-                Phase(  # z1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k <...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('z1', 'z0_padded'),
-                    ('N', 'P1', 'P0', 'Q2', 2, 'z7', 1, 'Z0_PADDED2', 'a1', 'b1', 'd1', 'z8', 'z9'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('z0_padded',),
-                ),
-                Phase(  # z1_padded[r0,r1,r2,r3] += sum[q] z1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('z1_padded', 'z1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # y[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k ...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('y', 'z1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('z1',),
                 ),
-                Phase(  # z1_padded[r0,r1,r2,r3] += sum[q] z1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('z1_padded', 'z1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # y[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('y', 'z1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('z1',),
                 ),
-                Phase(  # z1_padded[r0,r1,r2,r3] += sum[q] z1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('z1_padded', 'z1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'Q2', 'z11'),
+                Phase(  # y[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('y', 'z1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z14'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('z1',),
-                ),
-                Phase(  # y[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < ...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('y', 'z1_padded'),
-                    ('N', 'P2', 'P0', 'P1', 2, 'z12', 1, 'Z1_PADDED3', 'a2', 'b2', 'd2', 'z13', 'z14'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('z1_padded',),
                 ),
             ),
         ),
@@ -674,85 +1888,65 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gz1_padded[n,p0,p1,z1padded3] += sum[p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)...
-                    gz1_padded_from_gy,
-                    ('gz1_padded', 'gy'),
-                    ('N', 'P0', 'P1', 'P2', 2, 'z12', 1, 'Z1_PADDED3', 'a2', 'b2', 'd2', 'z13', 'z14'),
+                Phase(  # gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1)...
+                    gz1_from_gy,
+                    ('gz1', 'gy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'Q2', 'a2', 'b2', 'd2', 'z14', 'z12', 'z13'),
                     linear=('gy',),
                 ),
-                Phase(  # gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]
-                    gz1_from_gz1_padded,
-                    ('gz1', 'gz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'Q2', 'z11'),
-                    linear=('gz1_padded',),
+                Phase(  # gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1)...
+                    gz1_from_gy_2,
+                    ('gz1', 'gy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
+                    linear=('gy',),
                 ),
-                Phase(  # gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]
-                    gz1_from_gz1_padded_2,
-                    ('gz1', 'gz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'z10'),
-                    linear=('gz1_padded',),
+                Phase(  # gz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1)...
+                    gz1_from_gy_3,
+                    ('gz1', 'gy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
+                    linear=('gy',),
                 ),
-                Phase(  # gz1[r0,r1,r2,q] += sum[r3] gz1_padded[r0,r1,r2,r3]
-                    gz1_from_gz1_padded_3,
-                    ('gz1', 'gz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'z10'),
-                    linear=('gz1_padded',),
-                ),
-                Phase(  # gz0_padded[n,p0,z0padded2,q2] += sum[p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)...  # as gz1_padded[n,p0,p1,z1padded3]
-                    gz1_padded_from_gy,
-                    ('gz0_padded', 'gz1'),
-                    ('N', 'P0', 'Q2', 'P1', 2, 'z7', 1, 'Z0_PADDED2', 'a1', 'b1', 'd1', 'z8', 'z9'),
+                Phase(  # gz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy,
+                    ('gz0', 'gz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'Q1', 'a1', 'b1', 'd1', 'z9', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('gz1',),
                 ),
-                Phase(  # gz0[r0,r1,q,r3] += sum[r2] gz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded,
-                    ('gz0', 'gz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'Q1', 'z6'),
+                Phase(  # gz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_2,
+                    ('gz0', 'gz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('gz0_padded',),
+                    linear=('gz1',),
                 ),
-                Phase(  # gz0[r0,r1,q,r3] += sum[r2] gz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_2,
-                    ('gz0', 'gz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'z5'),
+                Phase(  # gz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_3,
+                    ('gz0', 'gz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('gz0_padded',),
+                    linear=('gz1',),
                 ),
-                Phase(  # gz0[r0,r1,q,r3] += sum[r2] gz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_3,
-                    ('gz0', 'gz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'z5'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('gz0_padded',),
-                ),
-                Phase(  # gx_padded[n,xpadded1,q1,q2] += sum[p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d...  # as gz1_padded[n,p0,p1,z1padded3]
-                    gz1_padded_from_gy,
-                    ('gx_padded', 'gz0'),
-                    ('N', 'Q1', 'Q2', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
+                Phase(  # gx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy,
+                    ('gx', 'gz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'X1', 'a0', 'b0', 'd0', 'z4', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gz0',),
                 ),
-                Phase(  # gx[r0,q,r2,r3] += sum[r1] gx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'X1', 'z1'),
+                Phase(  # gx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_2,
+                    ('gx', 'gz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('gx_padded',),
+                    linear=('gz0',),
                 ),
-                Phase(  # gx[r0,q,r2,r3] += sum[r1] gx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # gx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1),...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_3,
+                    ('gx', 'gz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,q,r2,r3] += sum[r1] gx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_3,
-                    ('gx', 'gx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'z0'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('gx_padded',),
+                    linear=('gz0',),
                 ),
             ),
         ),
@@ -760,85 +1954,65 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # tz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('tz0', 'tx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # tz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('tz0', 'tx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'X1', 'z1'),
+                Phase(  # tz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('tz0', 'tx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('tx',),
                 ),
-                Phase(  # tz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k <...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('tz0', 'tx_padded'),
-                    ('N', 'P0', 'Q1', 'Q2', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tz0_padded[r0,r1,r2,r3] += sum[q] tz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('tz0_padded', 'tz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # tz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('tz1', 'tz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tz0',),
                 ),
-                Phase(  # tz0_padded[r0,r1,r2,r3] += sum[q] tz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tz0_padded', 'tz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # tz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('tz1', 'tz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tz0',),
                 ),
-                Phase(  # tz0_padded[r0,r1,r2,r3] += sum[q] tz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('tz0_padded', 'tz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'Q1', 'z6'),
+                Phase(  # tz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('tz1', 'tz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z9'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tz0',),
                 ),
-                Phase(  # tz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k ...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('tz1', 'tz0_padded'),
-                    ('N', 'P1', 'P0', 'Q2', 2, 'z7', 1, 'Z0_PADDED2', 'a1', 'b1', 'd1', 'z8', 'z9'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('tz0_padded',),
-                ),
-                Phase(  # tz1_padded[r0,r1,r2,r3] += sum[q] tz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('tz1_padded', 'tz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # ty[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('ty', 'tz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tz1',),
                 ),
-                Phase(  # tz1_padded[r0,r1,r2,r3] += sum[q] tz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tz1_padded', 'tz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # ty[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('ty', 'tz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tz1',),
                 ),
-                Phase(  # tz1_padded[r0,r1,r2,r3] += sum[q] tz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('tz1_padded', 'tz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'Q2', 'z11'),
+                Phase(  # ty[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('ty', 'tz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z14'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tz1',),
-                ),
-                Phase(  # ty[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k <...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('ty', 'tz1_padded'),
-                    ('N', 'P2', 'P0', 'P1', 2, 'z12', 1, 'Z1_PADDED3', 'a2', 'b2', 'd2', 'z13', 'z14'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('tz1_padded',),
                 ),
             ),
         ),
@@ -846,85 +2020,65 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # hgz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('hgz0', 'hgx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'z0'),
+                Phase(  # hgz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('hgz0', 'hgx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z1'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'Q1', 'Q2', 'X1', 'X1', 'z1'),
+                Phase(  # hgz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1,q] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('hgz0', 'hgx'),
+                    ('N', 'P0', 'Q1', 'Q2', 2, 'z0', 1, 'X_PADDED1', 'X1', 'X1', 'a0', 'b0', 'd0', 'z2', 'z3', 'z4'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgz0[n,p0,q1,q2] += sum[k,lap,lap_2,xpadded1] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k ...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('hgz0', 'hgx_padded'),
-                    ('N', 'P0', 'Q1', 'Q2', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgz0_padded[r0,r1,r2,r3] += sum[q] hgz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgz0_padded', 'hgz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # hgz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1,...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('hgz1', 'hgz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgz0',),
                 ),
-                Phase(  # hgz0_padded[r0,r1,r2,r3] += sum[q] hgz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgz0_padded', 'hgz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'z5'),
+                Phase(  # hgz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1,...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('hgz1', 'hgz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgz0',),
                 ),
-                Phase(  # hgz0_padded[r0,r1,r2,r3] += sum[q] hgz0[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('hgz0_padded', 'hgz0'),
-                    ('N', 'Z0_PADDED2', 'P0', 'Q2', 'Q1', 'Q1', 'z6'),
+                Phase(  # hgz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2,q] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1,...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('hgz1', 'hgz0'),
+                    ('N', 'P1', 'P0', 'Q2', 2, 'z5', 1, 'Z0_PADDED2', 'Q1', 'Q1', 'a1', 'b1', 'd1', 'z7', 'z8', 'z9'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgz0',),
                 ),
-                Phase(  # hgz1[n,p0,p1,q2] += sum[k,lap,lap_2,z0padded2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('hgz1', 'hgz0_padded'),
-                    ('N', 'P1', 'P0', 'Q2', 2, 'z7', 1, 'Z0_PADDED2', 'a1', 'b1', 'd1', 'z8', 'z9'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('hgz0_padded',),
-                ),
-                Phase(  # hgz1_padded[r0,r1,r2,r3] += sum[q] hgz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgz1_padded', 'hgz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # hgy[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x,
+                    ('hgy', 'hgz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgz1',),
                 ),
-                Phase(  # hgz1_padded[r0,r1,r2,r3] += sum[q] hgz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgz1_padded', 'hgz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'z10'),
+                Phase(  # hgy[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_2,
+                    ('hgy', 'hgz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgz1',),
                 ),
-                Phase(  # hgz1_padded[r0,r1,r2,r3] += sum[q] hgz1[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_3,
-                    ('hgz1_padded', 'hgz1'),
-                    ('N', 'Z1_PADDED3', 'P0', 'P1', 'Q2', 'Q2', 'z11'),
+                Phase(  # hgy[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3,q] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, ...  # as z0[n,p0,q1,q2]
+                    z0_from_x_3,
+                    ('hgy', 'hgz1'),
+                    ('N', 'P2', 'P0', 'P1', 2, 'z10', 1, 'Z1_PADDED3', 'Q2', 'Q2', 'a2', 'b2', 'd2', 'z12', 'z13', 'z14'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgz1',),
-                ),
-                Phase(  # hgy[n,p0,p1,p2] += sum[k,lap,lap_2,z1padded3] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k ...  # as z0[n,p0,q1,q2]
-                    z0_from_x_padded,
-                    ('hgy', 'hgz1_padded'),
-                    ('N', 'P2', 'P0', 'P1', 2, 'z12', 1, 'Z1_PADDED3', 'a2', 'b2', 'd2', 'z13', 'z14'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('hgz1_padded',),
                 ),
             ),
         ),
@@ -932,97 +2086,75 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgz1_padded[n,p0,p1,z1padded3] += sum[p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2...  # as gz1_padded[n,p0,p1,z1padded3]
-                    gz1_padded_from_gy,
-                    ('tgz1_padded', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2', 2, 'z12', 1, 'Z1_PADDED3', 'a2', 'b2', 'd2', 'z13', 'z14'),
+                Phase(  # tgz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy,
+                    ('tgz1', 'tgy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'Q2', 'a2', 'b2', 'd2', 'z14', 'z12', 'z13'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgz1[r0,r1,r2,q] += sum[r3] tgz1_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded,
-                    ('tgz1', 'tgz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'Q2', 'z11'),
-                    linear=('tgz1_padded',),
+                Phase(  # tgz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_2,
+                    ('tgz1', 'tgy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
+                    linear=('tgy',),
                 ),
-                Phase(  # tgz1[r0,r1,r2,q] += sum[r3] tgz1_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_2,
-                    ('tgz1', 'tgz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'z10'),
-                    linear=('tgz1_padded',),
+                Phase(  # tgz1[r0,r1,r2,q] += sum[r3,p2,k,lap,lap_2] Piecewise((1 - Mod(p2*a2 + b2, d2)/d2, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_3,
+                    ('tgz1', 'tgy'),
+                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'P2', 2, 'z10', 1, 'a2', 'b2', 'd2', 'z11', 'z12', 'z13'),
+                    linear=('tgy',),
                 ),
-                Phase(  # tgz1[r0,r1,r2,q] += sum[r3] tgz1_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_3,
-                    ('tgz1', 'tgz1_padded'),
-                    ('N', 'P0', 'P1', 'Z1_PADDED3', 'Q2', 'z10'),
-                    linear=('tgz1_padded',),
-                ),
-                Phase(  # tgz0_padded[n,p0,z0padded2,q2] += sum[p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1...  # as gz1_padded[n,p0,p1,z1padded3]
-                    gz1_padded_from_gy,
-                    ('tgz0_padded', 'tgz1'),
-                    ('N', 'P0', 'Q2', 'P1', 2, 'z7', 1, 'Z0_PADDED2', 'a1', 'b1', 'd1', 'z8', 'z9'),
+                Phase(  # tgz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy,
+                    ('tgz0', 'tgz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'Q1', 'a1', 'b1', 'd1', 'z9', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('tgz1',),
                 ),
-                Phase(  # tgz0[r0,r1,q,r3] += sum[r2] tgz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded,
-                    ('tgz0', 'tgz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'Q1', 'z6'),
+                Phase(  # tgz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_2,
+                    ('tgz0', 'tgz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('tgz0_padded',),
+                    linear=('tgz1',),
                 ),
-                Phase(  # tgz0[r0,r1,q,r3] += sum[r2] tgz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_2,
-                    ('tgz0', 'tgz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'z5'),
+                Phase(  # tgz0[r0,r1,q,r3] += sum[r2,p1,k,lap,lap_2] Piecewise((1 - Mod(p1*a1 + b1, d1)/d1, k < 1...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_3,
+                    ('tgz0', 'tgz1'),
+                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'P1', 2, 'z5', 1, 'a1', 'b1', 'd1', 'z6', 'z7', 'z8'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('tgz0_padded',),
+                    linear=('tgz1',),
                 ),
-                Phase(  # tgz0[r0,r1,q,r3] += sum[r2] tgz0_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_3,
-                    ('tgz0', 'tgz0_padded'),
-                    ('N', 'P0', 'Q2', 'Z0_PADDED2', 'Q1', 'z5'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('tgz0_padded',),
-                ),
-                Phase(  # tgx_padded[n,xpadded1,q1,q2] += sum[p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/...  # as gz1_padded[n,p0,p1,z1padded3]
-                    gz1_padded_from_gy,
-                    ('tgx_padded', 'tgz0'),
-                    ('N', 'Q1', 'Q2', 'P0', 2, 'z2', 1, 'X_PADDED1', 'a0', 'b0', 'd0', 'z3', 'z4'),
+                Phase(  # tgx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy,
+                    ('tgx', 'tgz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'X1', 'a0', 'b0', 'd0', 'z4', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('tgz0',),
                 ),
-                Phase(  # tgx[r0,q,r2,r3] += sum[r1] tgx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'X1', 'z1'),
+                Phase(  # tgx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_2,
+                    ('tgx', 'tgz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('tgx_padded',),
+                    linear=('tgz0',),
                 ),
-                Phase(  # tgx[r0,q,r2,r3] += sum[r1] tgx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'z0'),
+                Phase(  # tgx[r0,q,r2,r3] += sum[r1,p0,k,lap,lap_2] Piecewise((1 - Mod(p0*a0 + b0, d0)/d0, k < 1)...  # as gz1[r0,r1,r2,q]
+                    gz1_from_gy_3,
+                    ('tgx', 'tgz0'),
+                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'P0', 2, 'z0', 1, 'a0', 'b0', 'd0', 'z1', 'z2', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,q,r2,r3] += sum[r1] tgx_padded[r0,r1,r2,r3]  # as gz1[r0,r1,r2,q]
-                    gz1_from_gz1_padded_3,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'Q1', 'Q2', 'X_PADDED1', 'X1', 'z0'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('tgx_padded',),
+                    linear=('tgz0',),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r3; else scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'x_padded_from_x_3: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'z0_from_x_padded: lanes over q2; else gather, tasks share n p0 q1',
-        'gz1_padded_from_gy: scatter, tasks share n p0 p1',
-        'gz1_from_gz1_padded: scatter, tasks share r0 r1 r2; 1 guard',
-        'gz1_from_gz1_padded_2: scatter, tasks share r0 r1 r2; 1 guard',
-        'gz1_from_gz1_padded_3: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
+        'z0_from_x: lanes over q2 where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over q2; else gather, tasks share n p0 q1',
+        'z0_from_x_2: lanes over q2 where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over q2; else gather, tasks share n p0 q1; 1 guard',
+        'z0_from_x_3: lanes over q2 where it is contiguous, by a table of what each p0 reads, or lanes over p0 by a table of what each reads, or lanes over q2; else gather, tasks share n p0 q1; 1 guard',
+        'gz1_from_gy: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
+        'gz1_from_gy_2: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
+        'gz1_from_gy_3: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads, or lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
     ),
 )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -15,8 +16,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     power,
     real,
     require_abi,
@@ -128,6 +131,156 @@ def y_sum_from_y_sum_term_plain(y_sum: Real3, y_sum_term: Real3, N: int, C: int,
             y_sum[n, c, r] = total
 
 
+@counted
+def y_sum_from_y_sum_term_points(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int, z1: int,
+        z2: int) -> int:
+    """The most points that one c has."""
+    most = 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def y_sum_from_y_sum_term_table_over_r_table(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int,
+        z1: int, z2: int) -> int:
+    """Integers of one task."""
+    return (1 + y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2)) * C
+
+
+@task(integer_scratch=y_sum_from_y_sum_term_table_over_r_table)
+def y_sum_from_y_sum_term_table_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int,
+        X1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r where it is contiguous, by a table of what each c reads."""
+    lanes = tile.lanes
+    line = C
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + c] = x1
+                many += 1
+        found[c] = many
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        many = found[c]
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                x1 = places[turn * line + c]
+                total = total + lanes.read_where(y_sum_term.line((n, r, x1), (0, 1, 0)), active)
+            lanes.write_where(y_sum.line((n, c, r), (0, 0, 1)), total, active)
+
+
+def y_sum_from_y_sum_term_table_over_c_table(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int,
+        z1: int, z2: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(C, lanes.width) * lanes.width
+    return (1 + y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2)) * (pitch + 2 * ceil_div(C, lanes.width))
+
+
+@task(integer_scratch=y_sum_from_y_sum_term_table_over_c_table)
+def y_sum_from_y_sum_term_table_over_c(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int,
+        X1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over c by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(C, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(C, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + c] = x1
+                many += 1
+        found[c] = many
+    for start in range(0, C, lanes.width):
+        c = max(0, min(start, C - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(c, min(c + lanes.width, C)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + c, X1, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                x1 = places[at + lane]
+                if x1 >= 0:
+                    least, last, here = min(least, x1), max(last, x1), here + 1
+                    if here == 1:
+                        first = x1 - lane
+                    if x1 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and y_sum_term.stride(2) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R, tile.lines)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        r = item % planes * tile.lines
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, x1 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r + u, R - 1)
+                        total[0, u] = total[0, u] + lanes.read(y_sum_term.line((n, plane, x1), (0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + c))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(y_sum_term.line((n, plane, x1), (0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(x1)
+                        inside, beyond = lanes.first(X1 - x1), lanes.first(X1 - x1 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(y_sum_term.line((n, plane, x1), (0, 0, 1)), inside), lanes.read_where(y_sum_term.line((n, plane, x1 + lanes.width), (0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.gather(y_sum_term.line((n, plane, 0), (0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r + u, R - 1)
+                if r + u < R:
+                    result = total[0, u]
+                    lanes.write_where(y_sum.line((n, c, plane), (0, 1, 0)), result, active)
+
+
 @task
 def y_sum_from_y_sum_term_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int,
         z0: int, z1: int, z2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -160,15 +313,32 @@ def y_sum_from_y_sum_term_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int
                     lanes.write_where(y_sum.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_sum_from_y_sum_term_over_r, y_sum_from_y_sum_term_plain, merges={"N": (0, 0), "R": (2, 1)})
+@choice(y_sum_from_y_sum_term_table_over_r, y_sum_from_y_sum_term_table_over_c, y_sum_from_y_sum_term_over_r,
+    y_sum_from_y_sum_term_plain, merges={"N": (0, 0), "R": (2, 1)})
 def y_sum_from_y_sum_term(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int,
         z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
     """y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
     { c + j - z0 = lap + x1, -2*lap + z1 >= 0, 2*lap + z2 + 1 >= 0 }
 
-    lanes over r
+    lanes over r where it is contiguous, by a table of what each c reads
+    or lanes over c by a table of what each reads
+    or lanes over r
     else gather, tasks share n c
     """
+    if (
+        tile.lanes.width <= R
+        and y_sum.stride(2) == 1
+        and y_sum_term.stride(1) == 1
+        and max(C, X1) <= 2 * tile.steps
+        and bounded(y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2), C) <= 16 * tile.steps
+    ):
+        return y_sum_from_y_sum_term_table_over_r
+    if (
+        tile.lanes.width <= 8 * C
+        and max(C, X1) <= 2 * tile.steps
+        and bounded(y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2), C) <= 16 * tile.steps
+    ):
+        return y_sum_from_y_sum_term_table_over_c
     if tile.lanes.width <= 8 * R:
         return y_sum_from_y_sum_term_over_r
     return y_sum_from_y_sum_term_plain
@@ -1111,7 +1281,7 @@ DEFINITION = Definition(
     },
     report=(
         'y_sum_term_from_x: lanes over x1, or lanes over r; else gather, tasks share n r',
-        'y_sum_from_y_sum_term: lanes over r; else gather, tasks share n c',
+        'y_sum_from_y_sum_term: lanes over r where it is contiguous, by a table of what each c reads, or lanes over c by a table of what each reads, or lanes over r; else gather, tasks share n c',
         'y_from_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
         'gy_sum_from_gy_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
         'gx_from_gy_sum_x: lanes over r; else gather, tasks share n x1',

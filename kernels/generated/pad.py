@@ -436,6 +436,7 @@ DEFINITION = Definition(
                     ('y',),
                     ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'a0', 'a1', 'a2', 'a3', 'a4', 'cut0', 'cut1', 'cut2', 'cut3', 'cut4'),
                     reals=('value',),
+                    linear=('value',),
                 ),
             ),
         ),

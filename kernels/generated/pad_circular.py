@@ -11,6 +11,7 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -18,8 +19,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     require_abi,
     select,
     share,
@@ -143,8 +146,8 @@ def y_from_x(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1
 
 
 @task
-def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
+def gx_from_gy_plain(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
     """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
     { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
 
@@ -166,6 +169,202 @@ def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int
                             if 0 <= p2 - z2 < LAP_3*X3:
                                 x3 = (p2 - z2) % X3
                                 gx[n, x1, x2, x3] += gy[n, p0, p1, p2]
+
+
+@counted
+def gx_from_gy_points(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
+        LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
+    """The most points that one x3 has."""
+    most = 0
+    for x3 in range(X3):
+        many = 0
+        for lap_3 in range(LAP_3):
+            p2 = x3 + lap_3*X3 + z2
+            if 0 <= p2 < P2:
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_from_gy_table_over_n_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2)) * X3
+
+
+@task(integer_scratch=gx_from_gy_table_over_n_table)
+def gx_from_gy_table_over_n(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Lanes over n where it is contiguous, by a table of what each x3 reads."""
+    lanes = tile.lanes
+    line = X3
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for x3 in range(X3):
+        many = 0
+        for lap_3 in range(LAP_3):
+            p2 = x3 + lap_3*X3 + z2
+            if 0 <= p2 < P2:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + x3] = p2
+                many += 1
+        found[x3] = many
+    first, last = share(X1 * X2 * X3, task, tasks)
+    for item in range(first, last):
+        x1 = item // (X2 * X3)
+        x2 = item // X3 % X2
+        x3 = item % X3
+        many = found[x3]
+        for start in range(0, N, lanes.width):
+            n = max(0, min(start, N - lanes.width))
+            count = min(lanes.width, N - n)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for lap in range(LAP):
+                p0 = x1 + lap*X1 + z0
+                if 0 <= p0 < P0:
+                    for lap_2 in range(LAP_2):
+                        p1 = x2 + lap_2*X2 + z1
+                        if 0 <= p1 < P1:
+                            for turn in range(many):
+                                p2 = places[turn * line + x3]
+                                total = total + lanes.read_where(gy.line((n, p0, p1, p2), (1, 0, 0, 0)), active)
+            lanes.write_where(gx.line((n, x1, x2, x3), (1, 0, 0, 0)), total, active)
+
+
+def gx_from_gy_table_over_x3_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(X3, lanes.width) * lanes.width
+    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2)) * (pitch + 2 * ceil_div(X3, lanes.width))
+
+
+@task(integer_scratch=gx_from_gy_table_over_x3_table)
+def gx_from_gy_table_over_x3(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
+        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Lanes over x3 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(X3, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(X3, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for x3 in range(X3):
+        many = 0
+        for lap_3 in range(LAP_3):
+            p2 = x3 + lap_3*X3 + z2
+            if 0 <= p2 < P2:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + x3] = p2
+                many += 1
+        found[x3] = many
+    for start in range(0, X3, lanes.width):
+        x3 = max(0, min(start, X3 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(x3, min(x3 + lanes.width, X3)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + x3, P2, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                p2 = places[at + lane]
+                if p2 >= 0:
+                    least, last, here = min(least, p2), max(last, p2), here + 1
+                    if here == 1:
+                        first = p2 - lane
+                    if p2 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(N, tile.lines)
+    first, last = share(planes * X1 * X2, task, tasks)
+    for item in range(first, last):
+        n = item // (X1 * X2) * tile.lines
+        x1 = item // X2 % X1
+        x2 = item % X2
+        for start in range(0, X3, lanes.width):
+            x3 = max(0, min(start, X3 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, X3 - x3)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for lap in range(LAP):
+                p0 = x1 + lap*X1 + z0
+                if 0 <= p0 < P0:
+                    for lap_2 in range(LAP_2):
+                        p1 = x2 + lap_2*X2 + z1
+                        if 0 <= p1 < P1:
+                            for turn in range(many):
+                                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
+                                if flow == 0:
+                                    for u in range(tile.lines):
+                                        plane = min(n + u, N - 1)
+                                        total[0, u] = total[0, u] + lanes.read(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)))
+                                else:
+                                    steps = lanes.load_narrow(places + (turn * line + x3))
+                                    there = steps >= lanes.narrow_integers(0)
+                                    if flow == 1:
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), there)
+                                    elif flow == 2:
+                                        steps = steps - lanes.narrow_integers(p2)
+                                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((plane, p0, p1, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+                                    else:
+                                        for u in range(tile.lines):
+                                            plane = min(n + u, N - 1)
+                                            total[0, u] = total[0, u] + lanes.gather(gy.line((plane, p0, p1, 0), (0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(n + u, N - 1)
+                if n + u < N:
+                    result = total[0, u]
+                    lanes.write_where(gx.line((plane, x1, x2, x3), (0, 0, 0, 1)), result, active)
+
+
+@choice(gx_from_gy_table_over_n, gx_from_gy_table_over_x3, gx_from_gy_plain)
+def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
+        LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
+    """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
+    { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
+
+    lanes over n where it is contiguous, by a table of what each x3 reads
+    or lanes over x3 by a table of what each reads
+    else scatter, tasks share n; 3 guards
+    """
+    if (
+        tile.lanes.width <= N
+        and gx.stride(0) == 1
+        and gy.stride(0) == 1
+        and max(X3, P2) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2),
+            X3) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_n
+    if (
+        tile.lanes.width <= 8 * X3
+        and max(X3, P2) <= 2 * tile.steps
+        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2),
+            X3) <= 16 * tile.steps
+    ):
+        return gx_from_gy_table_over_x3
+    return gx_from_gy_plain
 
 
 def sizes(
@@ -288,6 +487,6 @@ DEFINITION = Definition(
     },
     report=(
         'y_from_x: lanes over n where it is contiguous, or lanes over p2; else gather, tasks share n p0 p1; 3 guards',
-        'gx_from_gy: scatter, tasks share n; 3 guards',
+        'gx_from_gy: lanes over n where it is contiguous, by a table of what each x3 reads, or lanes over x3 by a table of what each reads; else scatter, tasks share n; 3 guards',
     ),
 )

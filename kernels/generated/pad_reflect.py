@@ -4,15 +4,11 @@
     x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { Max(1, 2*X1 - 2)*lap + a0 + floor(-a0/Max(1, 2*X1 - 2))*Max(1, 2*X1 - 2) + Max(1, 2*X1 - 2) = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
     x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) = Max(1, 2*X2 - 2)*lap + q }
     x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { Max(1, 2*X2 - 2)*lap + a1 + floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) + Max(1, 2*X2 - 2) = q + r2, q - 1 >= 0, -q + X2 - 2 >= 0 }
-    x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) = Max(1, 2*X3 - 2)*lap + q }
-    x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { Max(1, 2*X3 - 2)*lap + a2 + floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) + Max(1, 2*X3 - 2) = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
-    y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
+    y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) = Max(1, 2*X3 - 2)*lap + q }
+    y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { Max(1, 2*X3 - 2)*lap + a2 + floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) + Max(1, 2*X3 - 2) = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
         P0 = a0 + e0 + X1
         P1 = a1 + e1 + X2
         P2 = a2 + e2 + X3
-        X_PADDED1 = P0
-        X_PADDED_PADDED2 = P1
-        X_PADDED_PADDED_PADDED3 = P2
 """
 
 from __future__ import annotations
@@ -20,6 +16,7 @@ from __future__ import annotations
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -27,7 +24,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
+    ceil_div,
     choice,
+    counted,
     require_abi,
     share,
     task,
@@ -38,7 +38,7 @@ require_abi(8, __name__)
 
 
 @task
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         z1: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
 
@@ -57,9 +57,185 @@ def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: in
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
 
 
+@counted
+def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """The most points that one r1 has."""
+    most = 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * R1
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r3_table)
+def x_padded_from_x_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
+    lanes = tile.lanes
+    line = R1
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
+            q = r1 - lap*z0 - z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r1] = q
+            many += 1
+        found[r1] = many
+    first, last = share(R0 * R1 * R2, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2)
+        r1 = item // R2 % R1
+        r2 = item % R2
+        many = found[r1]
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width))
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r1]
+                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r1_table)
+def x_padded_from_x_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r1 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R1, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
+            q = r1 - lap*z0 - z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + r1] = q
+            many += 1
+        found[r1] = many
+    for start in range(0, R1, lanes.width):
+        r1 = max(0, min(start, R1 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r1, min(r1 + lanes.width, R1)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * planes)
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, R1, lanes.width):
+            r1 = max(0, min(start, R1 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, R1 - r1)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r1))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
+
+
+@choice(x_padded_from_x_table_over_r3, x_padded_from_x_table_over_r1, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int, tile: Tile) -> Task[...]:
+    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
+
+    lanes over r3 where it is contiguous, by a table of what each r1 reads
+    or lanes over r1 by a table of what each reads
+    else scatter, tasks share r0 r2 r3
+    """
+    if (
+        tile.lanes.width <= R3
+        and x_padded.stride(3) == 1
+        and x.stride(3) == 1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r3
+    if (
+        tile.lanes.width <= 8 * R1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r1
+    return x_padded_from_x_plain
+
+
 @task
-def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
-        z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        X1: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
     { z0*lap + z1 = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
 
@@ -79,102 +255,204 @@ def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: 
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
 
 
-@task
-def y_from_x_padded_padded_padded_plain(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int, P2: int,
-        add: int, task: int, tasks: int) -> None:
-    """y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
+@counted
+def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int, z0: int,
+        z1: int) -> int:
+    """The most points that one r1 has."""
+    most = 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
+            q = -r1 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X1 - 2 >= 0:
+                    many += 1
+        most = max(most, many)
+    return most
 
-    gather, tasks share n p0 p1
-    """
-    first, last = share(N * P0 * P1, task, tasks)
+
+def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1)) * R1
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
+def x_padded_from_x_2_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        X1: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
+    lanes = tile.lanes
+    line = R1
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
+            q = -r1 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X1 - 2 >= 0:
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + r1] = q
+                    many += 1
+        found[r1] = many
+    first, last = share(R0 * R1 * R2, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = x_padded_padded_padded[n, p0, p1, p2]
+        r0 = item // (R1 * R2)
+        r1 = item // R2 % R1
+        r2 = item % R2
+        many = found[r1]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r1]
+                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
             if add != 0:
-                total += y[n, p0, p1, p2]
-            y[n, p0, p1, p2] = total
+                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
 
 
-@task
-def y_from_x_padded_padded_padded_over_p2(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int,
-        P2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
+def x_padded_from_x_2_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, P2 - p2)
-            if count == lanes.width:
-                x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 0, 1)))
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read(y.line((n, p0, p1, p2), (0, 0, 0, 1)))
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 0, 1)), active)
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), active)
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 0, 1)), total, active)
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
 
 
-@task
-def y_from_x_padded_padded_padded_over_p1(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int,
-        P2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p1."""
+@task(integer_scratch=x_padded_from_x_2_table_over_r1_table)
+def x_padded_from_x_2_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        X1: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r1 by a table of what each reads."""
     lanes = tile.lanes
-    first, last = share(N * P0 * P2, task, tasks)
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R1, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
+            q = -r1 + lap*z0 + z1
+            if q - 1 >= 0:
+                if -q + X1 - 2 >= 0:
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + r1] = q
+                    many += 1
+        found[r1] = many
+    for start in range(0, R1, lanes.width):
+        r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r1, min(r1 + lanes.width, R1)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * planes, task, tasks)
     for item in range(first, last):
-        n = item // (P0 * P2)
-        p0 = item // P2 % P0
-        p2 = item % P2
-        for start in range(0, P1, lanes.width):
-            p1 = max(0, min(start, P1 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, P1 - p1)
-            if count == lanes.width:
-                x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 1, 0)))
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read(y.line((n, p0, p1, p2), (0, 0, 1, 0)))
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((n, p0, p1, p2), (0, 0, 1, 0)), active)
-                total = x_padded_padded_padded_lanes
-                if add != 0:
-                    total = total + lanes.read_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), active)
-                lanes.write_where(y.line((n, p0, p1, p2), (0, 0, 1, 0)), total, active)
+        r0 = item // (R2 * planes)
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, R1, lanes.width):
+            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, R1 - r1)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r1))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), active)
+                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
-@choice(y_from_x_padded_padded_padded_over_p2, y_from_x_padded_padded_padded_over_p1,
-    y_from_x_padded_padded_padded_plain, merges={"N": (0, 0), "P0": (1, 1), "P1": (2, 2), "P2": (3, 3)})
-def y_from_x_padded_padded_padded(y: Real4, x_padded_padded_padded: Real4, N: int, P0: int, P1: int, P2: int,
-        add: int, tile: Tile) -> Task[...]:
-    """y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
+@choice(x_padded_from_x_2_table_over_r3, x_padded_from_x_2_table_over_r1, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
+        z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
+    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
+    { z0*lap + z1 = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
 
-    lanes over p2
-    or lanes over p1
-    else gather, tasks share n p0 p1
+    lanes over r3 where it is contiguous, by a table of what each r1 reads
+    or lanes over r1 by a table of what each reads
+    else scatter, tasks share r0 r2 r3
     """
-    if tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > P1):
-        return y_from_x_padded_padded_padded_over_p2
-    if tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > P2):
-        return y_from_x_padded_padded_padded_over_p1
-    return y_from_x_padded_padded_padded_plain
+    if (
+        tile.lanes.width <= R3
+        and x_padded.stride(3) == 1
+        and x.stride(3) == 1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r3
+    if (
+        tile.lanes.width <= 8 * R1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r1
+    return x_padded_from_x_2_plain
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real4, gx_padded_padded_padded: Real4, R0: int,
-        R1: int, R2: int, R3: int, LAP: int, Q: int, X3: int, z0: int, z1: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
+def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, X3: int, z0: int, z1: int, task: int, tasks: int) -> None:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
     { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
 
     scatter, tasks share r0 r1 r2
@@ -189,15 +467,198 @@ def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real4, gx_pa
         for lap in range(LAP):
             for q in range(max(0, 1, lap*z0 - R3 + z1 + 1), min(Q, X3 - 1, lap*z0 + z1 + 1)):
                 r3 = -q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, q] += gx_padded_padded_padded[r0, r1, r2, r3]
+                gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
+
+
+@counted
+def gx_padded_padded_from_gy_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X3: int,
+        z0: int, z1: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X3 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
+                    many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_padded_from_gy_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        X3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1)) * Q
+
+
+@task(integer_scratch=gx_padded_padded_from_gy_table_over_r2_table)
+def gx_padded_padded_from_gy_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, X3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X3 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
+                    r3 = -q + lap*z0 + z1
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + q] = r3
+                    many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * Q)
+        r1 = item // Q % R1
+        q = item % Q
+        many = found[q]
+        for start in range(0, R2, lanes.width):
+            r2 = max(0, min(start, R2 - lanes.width))
+            count = min(lanes.width, R2 - r2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r3 = places[turn * line + q]
+                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
+
+
+def gx_padded_padded_from_gy_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        X3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_padded_from_gy_table_over_q_table)
+def gx_padded_padded_from_gy_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, X3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        if q - 1 >= 0:
+            if -q + X3 - 2 >= 0:
+                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
+                    r3 = -q + lap*z0 + z1
+                    if many == points:
+                        points += 1
+                        for at in range(many * line, points * line):
+                            places[at] = -1
+                    places[many * line + q] = r3
+                    many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r3 = places[at + lane]
+                if r3 >= 0:
+                    least, last, here = min(least, r3), max(last, r3), here + 1
+                    if here == 1:
+                        first = r3 - lane
+                    if r3 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * planes)
+        r1 = item // planes % R1
+        r2 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r2 + u, R2 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r3)
+                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r2 + u, R2 - 1)
+                if r2 + u < R2:
+                    result = total[0, u]
+                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+
+
+@choice(gx_padded_padded_from_gy_table_over_r2, gx_padded_padded_from_gy_table_over_q,
+    gx_padded_padded_from_gy_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, X3: int, z0: int, z1: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
+    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
+
+    lanes over r2 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2
+    """
+    if (
+        tile.lanes.width <= R2
+        and gx_padded_padded.stride(2) == 1
+        and gy.stride(2) == 1
+        and max(Q, R3) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1), Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gy_table_over_r2
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R3) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1), Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gy_table_over_q
+    return gx_padded_padded_from_gy_plain
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real4, gx_padded_padded_padded: Real4,
-        R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-    { r3 - z1 = z0*lap + q }
+def gx_padded_padded_from_gy_2_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
 
     scatter, tasks share r0 r1 r2
     """
@@ -212,7 +673,193 @@ def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real4, gx_
         for lap in range(LAP):
             for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R3 - z1)):
                 r3 = q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, q] += gx_padded_padded_padded[r0, r1, r2, r3]
+                gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
+
+
+@counted
+def gx_padded_padded_from_gy_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """The most points that one q has."""
+    most = 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
+            many += 1
+        most = max(most, many)
+    return most
+
+
+def gx_padded_padded_from_gy_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
+    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * Q
+
+
+@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_r2_table)
+def gx_padded_padded_from_gy_2_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
+    lanes = tile.lanes
+    line = Q
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
+            r3 = q + lap*z0 + z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + q] = r3
+            many += 1
+        found[q] = many
+    first, last = share(R0 * R1 * Q, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * Q)
+        r1 = item // Q % R1
+        q = item % Q
+        many = found[q]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R2, lanes.width):
+            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R2 - r2)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                r3 = places[turn * line + q]
+                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
+            if add != 0:
+                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
+            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
+
+
+def gx_padded_padded_from_gy_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
+
+
+@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_q_table)
+def gx_padded_padded_from_gy_2_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over q by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(Q, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(Q, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for q in range(Q):
+        many = 0
+        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
+            r3 = q + lap*z0 + z1
+            if many == points:
+                points += 1
+                for at in range(many * line, points * line):
+                    places[at] = -1
+            places[many * line + q] = r3
+            many += 1
+        found[q] = many
+    for start in range(0, Q, lanes.width):
+        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(q, min(q + lanes.width, Q)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                r3 = places[at + lane]
+                if r3 >= 0:
+                    least, last, here = min(least, r3), max(last, r3), here + 1
+                    if here == 1:
+                        first = r3 - lane
+                    if r3 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * planes)
+        r1 = item // planes % R1
+        r2 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, Q - q)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r2 + u, R2 - 1)
+                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + q))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(r3)
+                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r2 + u, R2 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r2 + u, R2 - 1)
+                if r2 + u < R2:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
+                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+
+
+@choice(gx_padded_padded_from_gy_2_table_over_r2, gx_padded_padded_from_gy_2_table_over_q,
+    gx_padded_padded_from_gy_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
+
+    lanes over r2 where it is contiguous, by a table of what each q reads
+    or lanes over q by a table of what each reads
+    else scatter, tasks share r0 r1 r2
+    """
+    if (
+        tile.lanes.width <= R2
+        and gx_padded_padded.stride(2) == 1
+        and gy.stride(2) == 1
+        and max(Q, R3) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gy_2_table_over_r2
+    if (
+        tile.lanes.width <= 8 * Q
+        and max(Q, R3) <= 2 * tile.steps
+        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), Q) <= 16 * tile.steps
+    ):
+        return gx_padded_padded_from_gy_2_table_over_q
+    return gx_padded_padded_from_gy_2_plain
 
 
 def sizes(
@@ -231,9 +878,6 @@ def sizes(
     P0 = a0 + e0 + X1
     P1 = a1 + e1 + X2
     P2 = a2 + e2 + X3
-    X_PADDED1 = P0
-    X_PADDED_PADDED2 = P1
-    X_PADDED_PADDED_PADDED3 = P2
     z0 = -((-a0) // max(1, 2*X1 - 2)) + ((-a0 + P0 - 1) // max(1, 2*X1 - 2)) + 1
     z1 = max(1, 2*X1 - 2)
     z2 = a0 + ((-a0) // max(1, 2*X1 - 2))*max(1, 2*X1 - 2)
@@ -246,39 +890,34 @@ def sizes(
     z9 = max(1, 2*X3 - 2)
     z10 = a2 + ((-a2) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
     z11 = a2 + ((-a2) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
-    return {"P0": P0, "P1": P1, "P2": P2, "X_PADDED1": X_PADDED1, "X_PADDED_PADDED2": X_PADDED_PADDED2, "X_PADDED_PADDED_PADDED3": X_PADDED_PADDED_PADDED3, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9, "z10": z10, "z11": z11}
+    return {"P0": P0, "P1": P1, "P2": P2, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9, "z10": z10, "z11": z11}
 
 
 DEFINITION = Definition(
     name='pad_reflect',
-    formula='x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - a0 - floor(-a0/Max(1, 2*X1 - 2))*Max(1, 2*X1 - 2) = Max(1, 2*X1 - 2)*lap + q }\nx_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { Max(1, 2*X1 - 2)*lap + a0 + floor(-a0/Max(1, 2*X1 - 2))*Max(1, 2*X1 - 2) + Max(1, 2*X1 - 2) = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) = Max(1, 2*X2 - 2)*lap + q }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { Max(1, 2*X2 - 2)*lap + a1 + floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) + Max(1, 2*X2 - 2) = q + r2, q - 1 >= 0, -q + X2 - 2 >= 0 }\nx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) = Max(1, 2*X3 - 2)*lap + q }\nx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { Max(1, 2*X3 - 2)*lap + a2 + floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) + Max(1, 2*X3 - 2) = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }\ny[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]\n    P0 = a0 + e0 + X1\n    P1 = a1 + e1 + X2\n    P2 = a2 + e2 + X3\n    X_PADDED1 = P0\n    X_PADDED_PADDED2 = P1\n    X_PADDED_PADDED_PADDED3 = P2',
-    latex='\\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q + r_{1} - lap \\max\\left(1, 2 X_{1} - 2\\right) - a_{0} - \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{1} - 2\\right) = 0 \\,\\} \\\\ \\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q - r_{1} + lap \\max\\left(1, 2 X_{1} - 2\\right) + a_{0} + \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{1} - 2\\right) + \\max\\left(1, 2 X_{1} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{1} - 2 \\ge 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q + r_{2} - lap \\max\\left(1, 2 X_{2} - 2\\right) - a_{1} - \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{2} - 2\\right) = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q - r_{2} + lap \\max\\left(1, 2 X_{2} - 2\\right) + a_{1} + \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{2} - 2\\right) + \\max\\left(1, 2 X_{2} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{2} - 2 \\ge 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q + r_{3} - lap \\max\\left(1, 2 X_{3} - 2\\right) - a_{2} - \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{3} - 2\\right) = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q - r_{3} + lap \\max\\left(1, 2 X_{3} - 2\\right) + a_{2} + \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{3} - 2\\right) + \\max\\left(1, 2 X_{3} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{3} - 2 \\ge 0 \\,\\} \\\\ y_{n,p_{0},p_{1},p_{2}} \\mathrel{+}= \\mathit{x\\_padded\\_padded\\_padded}_{n,p_{0},p_{1},p_{2}}',
+    formula='x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - a0 - floor(-a0/Max(1, 2*X1 - 2))*Max(1, 2*X1 - 2) = Max(1, 2*X1 - 2)*lap + q }\nx_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { Max(1, 2*X1 - 2)*lap + a0 + floor(-a0/Max(1, 2*X1 - 2))*Max(1, 2*X1 - 2) + Max(1, 2*X1 - 2) = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) = Max(1, 2*X2 - 2)*lap + q }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { Max(1, 2*X2 - 2)*lap + a1 + floor(-a1/Max(1, 2*X2 - 2))*Max(1, 2*X2 - 2) + Max(1, 2*X2 - 2) = q + r2, q - 1 >= 0, -q + X2 - 2 >= 0 }\ny[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) = Max(1, 2*X3 - 2)*lap + q }\ny[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { Max(1, 2*X3 - 2)*lap + a2 + floor(-a2/Max(1, 2*X3 - 2))*Max(1, 2*X3 - 2) + Max(1, 2*X3 - 2) = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }\n    P0 = a0 + e0 + X1\n    P1 = a1 + e1 + X2\n    P2 = a2 + e2 + X3',
+    latex='\\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q + r_{1} - lap \\max\\left(1, 2 X_{1} - 2\\right) - a_{0} - \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{1} - 2\\right) = 0 \\,\\} \\\\ \\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q - r_{1} + lap \\max\\left(1, 2 X_{1} - 2\\right) + a_{0} + \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{1} - 2\\right) + \\max\\left(1, 2 X_{1} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{1} - 2 \\ge 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q + r_{2} - lap \\max\\left(1, 2 X_{2} - 2\\right) - a_{1} - \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{2} - 2\\right) = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q - r_{2} + lap \\max\\left(1, 2 X_{2} - 2\\right) + a_{1} + \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{2} - 2\\right) + \\max\\left(1, 2 X_{2} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{2} - 2 \\ge 0 \\,\\} \\\\ y_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q + r_{3} - lap \\max\\left(1, 2 X_{3} - 2\\right) - a_{2} - \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{3} - 2\\right) = 0 \\,\\} \\\\ y_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q - r_{3} + lap \\max\\left(1, 2 X_{3} - 2\\right) + a_{2} + \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3} - 2\\right)}}\\right\\rfloor \\max\\left(1, 2 X_{3} - 2\\right) + \\max\\left(1, 2 X_{3} - 2\\right) = 0,\\ q - 1 \\ge 0,\\ - q + X_{3} - 2 \\ge 0 \\,\\}',
     tensors=(
         Tensor('x', ('N', 'X1', 'X2', 'X3')),
-        Tensor('x_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('x_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('x_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('x_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('x_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('y', ('N', 'P0', 'P1', 'P2')),
         Tensor('gy', ('N', 'P0', 'P1', 'P2')),
-        Tensor('gx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
-        Tensor('gx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('gx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
+        Tensor('gx_padded_padded', ('N', 'P0', 'P1', 'X3')),
+        Tensor('gx_padded', ('N', 'P0', 'X2', 'X3')),
         Tensor('gx', ('N', 'X1', 'X2', 'X3')),
         Tensor('tx', ('N', 'X1', 'X2', 'X3')),
-        Tensor('tx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('tx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('tx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('tx_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('tx_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('ty', ('N', 'P0', 'P1', 'P2')),
         Tensor('hgx', ('N', 'X1', 'X2', 'X3')),
-        Tensor('hgx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('hgx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('hgx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('hgx_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('hgx_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('hx', ('N', 'X1', 'X2', 'X3')),
         Tensor('hgy', ('N', 'P0', 'P1', 'P2')),
         Tensor('tgy', ('N', 'P0', 'P1', 'P2')),
-        Tensor('tgx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
-        Tensor('tgx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('tgx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
+        Tensor('tgx_padded_padded', ('N', 'P0', 'P1', 'X3')),
+        Tensor('tgx_padded', ('N', 'P0', 'X2', 'X3')),
         Tensor('tgx', ('N', 'X1', 'X2', 'X3')),
     ),
     parameters=(
@@ -294,9 +933,9 @@ DEFINITION = Definition(
         Condition('P0', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 1 of x with its margins'),
         Condition('P1', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 2 of x with its margins'),
         Condition('P2', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 3 of x with its margins'),
-        Condition('X_PADDED1', 'P0', 'index p0 would leave axis 1 of x_padded_padded_padded'),
-        Condition('X_PADDED_PADDED2', 'P1', 'index p1 would leave axis 2 of x_padded_padded_padded'),
-        Condition('X_PADDED_PADDED_PADDED3', 'P2', 'index p2 would leave axis 3 of x_padded_padded_padded'),
+        Condition('P0', 'P0', 'index p0 would leave axis 1 of x_padded_padded_padded'),
+        Condition('P1', 'P1', 'index p1 would leave axis 2 of x_padded_padded_padded'),
+        Condition('P2', 'P2', 'index p2 would leave axis 3 of x_padded_padded_padded'),
     ),
     programs={
         'forward': Program(
@@ -306,48 +945,42 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
                     x_padded_from_x_2,
                     ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
                     linear=('x',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('x_padded',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('y', 'x_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('x_padded_padded',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'X3', 'z9', 'z11'),
+                    ('y', 'x_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('x_padded_padded',),
-                ),
-                Phase(  # y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
-                    y_from_x_padded_padded_padded,
-                    ('y', 'x_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('x_padded_padded_padded',),
                 ),
             ),
         ),
@@ -355,50 +988,43 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx_padded_padded_padded[n,p0,p1,p2] += gy[n,p0,p1,p2]  # as y[n,p0,p1,p2]
-                    y_from_x_padded_padded_padded,
-                    ('gx_padded_padded_padded', 'gy'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    covers=False,
+                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
+                    gx_padded_padded_from_gy,
+                    ('gx_padded_padded', 'gy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     linear=('gy',),
                 ),
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'X3', 'z9', 'z11'),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('gx_padded_padded_padded',),
+                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
+                    gx_padded_padded_from_gy_2,
+                    ('gx_padded_padded', 'gy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
+                    linear=('gy',),
                 ),
                 Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'X2', 'z5', 'z7'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'X2', 'z5', 'z7'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
+                    gx_padded_padded_from_gy_2,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('gx', 'gx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'X1', 'z1', 'z3'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'X1', 'z1', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
+                    gx_padded_padded_from_gy_2,
                     ('gx', 'gx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gx_padded',),
                 ),
@@ -411,48 +1037,42 @@ DEFINITION = Definition(
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tx_padded',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('ty', 'tx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tx_padded_padded',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'X3', 'z9', 'z11'),
+                    ('ty', 'tx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tx_padded_padded',),
-                ),
-                Phase(  # ty[n,p0,p1,p2] += tx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2]
-                    y_from_x_padded_padded_padded,
-                    ('ty', 'tx_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('tx_padded_padded_padded',),
                 ),
             ),
         ),
@@ -463,48 +1083,42 @@ DEFINITION = Definition(
                 Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgx_padded',),
                 ),
                 Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgx_padded',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('hgy', 'hgx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'X3', 'z9', 'z11'),
+                    ('hgy', 'hgx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgy[n,p0,p1,p2] += hgx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2]
-                    y_from_x_padded_padded_padded,
-                    ('hgy', 'hgx_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('hgx_padded_padded_padded',),
                 ),
             ),
         ),
@@ -512,50 +1126,43 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx_padded_padded_padded[n,p0,p1,p2] += tgy[n,p0,p1,p2]  # as y[n,p0,p1,p2]
-                    y_from_x_padded_padded_padded,
-                    ('tgx_padded_padded_padded', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    covers=False,
+                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
+                    gx_padded_padded_from_gy,
+                    ('tgx_padded_padded', 'tgy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgx_padded_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'X3', 'z9', 'z11'),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgx_padded_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('tgx_padded_padded_padded',),
+                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
+                    gx_padded_padded_from_gy_2,
+                    ('tgx_padded_padded', 'tgy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
+                    linear=('tgy',),
                 ),
                 Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'X2', 'z5', 'z7'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'X2', 'z5', 'z7'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
+                    gx_padded_padded_from_gy_2,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'X1', 'z1', 'z3'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'X1', 'z1', 'z3'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
+                    gx_padded_padded_from_gy_2,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('tgx_padded',),
                 ),
@@ -563,10 +1170,9 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'x_padded_from_x: scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: scatter, tasks share r0 r2 r3',
-        'y_from_x_padded_padded_padded: lanes over p2, or lanes over p1; else gather, tasks share n p0 p1',
-        'gx_padded_padded_from_gx_padded_padded_padded: scatter, tasks share r0 r1 r2',
-        'gx_padded_padded_from_gx_padded_padded_padded_2: scatter, tasks share r0 r1 r2',
+        'x_padded_from_x: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads; else scatter, tasks share r0 r2 r3',
+        'x_padded_from_x_2: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads; else scatter, tasks share r0 r2 r3',
+        'gx_padded_padded_from_gy: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2',
+        'gx_padded_padded_from_gy_2: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2',
     ),
 )

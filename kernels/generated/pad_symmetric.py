@@ -4,25 +4,19 @@
     x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { 2*X1*lap + a0 + 2*X1*floor(-a0/Max(1, 2*X1)) + 2*X1 - 1 = q + r1 }
     x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - 2*X2*floor(-a1/Max(1, 2*X2)) = 2*X2*lap + q }
     x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { 2*X2*lap + a1 + 2*X2*floor(-a1/Max(1, 2*X2)) + 2*X2 - 1 = q + r2 }
-    x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - 2*X3*floor(-a2/Max(1, 2*X3)) = 2*X3*lap + q }
-    x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { 2*X3*lap + a2 + 2*X3*floor(-a2/Max(1, 2*X3)) + 2*X3 - 1 = q + r3 }
-    y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]
+    y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - 2*X3*floor(-a2/Max(1, 2*X3)) = 2*X3*lap + q }
+    y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { 2*X3*lap + a2 + 2*X3*floor(-a2/Max(1, 2*X3)) + 2*X3 - 1 = q + r3 }
         P0 = a0 + e0 + X1
         P1 = a1 + e1 + X2
         P2 = a2 + e2 + X3
-        X_PADDED1 = P0
-        X_PADDED_PADDED2 = P1
-        X_PADDED_PADDED_PADDED3 = P2
 """
 
 from __future__ import annotations
 
-from kernels.generated.pad_reflect import (
-    y_from_x_padded_padded_padded,
-)
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -30,8 +24,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    bounded,
     ceil_div,
     choice,
+    counted,
     require_abi,
     select,
     share,
@@ -60,6 +56,159 @@ def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, 
             for r1 in range(max(0, lap*z0 + z1), min(R1, lap*z0 + Q + z1)):
                 q = r1 - lap*z0 - z1
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
+
+
+@counted
+def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """The most points that one r1 has."""
+    most = 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = r1 - lap*z0 - z1
+            if 0 <= q < Q:
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * R1
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r3_table)
+def x_padded_from_x_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
+    lanes = tile.lanes
+    line = R1
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = r1 - lap*z0 - z1
+            if 0 <= q < Q:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r1] = q
+                many += 1
+        found[r1] = many
+    first, last = share(R0 * R1 * R2, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2)
+        r1 = item // R2 % R1
+        r2 = item % R2
+        many = found[r1]
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width))
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r1]
+                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_table_over_r1_table)
+def x_padded_from_x_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r1 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R1, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = r1 - lap*z0 - z1
+            if 0 <= q < Q:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r1] = q
+                many += 1
+        found[r1] = many
+    for start in range(0, R1, lanes.width):
+        r1 = max(0, min(start, R1 - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r1, min(r1 + lanes.width, R1)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * planes)
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, R1, lanes.width):
+            r1 = max(0, min(start, R1 - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, R1 - r1)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r1))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
@@ -94,14 +243,31 @@ def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_over_r3, x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+@choice(x_padded_from_x_table_over_r3, x_padded_from_x_table_over_r1, x_padded_from_x_over_r3,
+    x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         z1: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
 
-    lanes over r3
+    lanes over r3 where it is contiguous, by a table of what each r1 reads
+    or lanes over r1 by a table of what each reads
+    or lanes over r3
     else scatter, tasks share r0 r2 r3
     """
+    if (
+        tile.lanes.width <= R3
+        and x_padded.stride(3) == 1
+        and x.stride(3) == 1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r3
+    if (
+        tile.lanes.width <= 8 * R1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_table_over_r1
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_over_r3
     return x_padded_from_x_plain
@@ -126,6 +292,167 @@ def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
             for r1 in range(max(0, lap*z0 - Q + z1), min(R1, lap*z0 + z1)):
                 q = -r1 + lap*z0 + z1 - 1
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
+
+
+@counted
+def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """The most points that one r1 has."""
+    most = 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = -r1 + lap*z0 + z1 - 1
+            if 0 <= q < Q:
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * R1
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
+def x_padded_from_x_2_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
+    lanes = tile.lanes
+    line = R1
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = -r1 + lap*z0 + z1 - 1
+            if 0 <= q < Q:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r1] = q
+                many += 1
+        found[r1] = many
+    first, last = share(R0 * R1 * R2, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2)
+        r1 = item // R2 % R1
+        r2 = item % R2
+        many = found[r1]
+        if add != 0 and many == 0:
+            continue
+        for start in range(0, R3, lanes.width):
+            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R3 - r3)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                q = places[turn * line + r1]
+                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
+            if add != 0:
+                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), active)
+            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
+
+
+def x_padded_from_x_2_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
+
+
+@task(integer_scratch=x_padded_from_x_2_table_over_r1_table)
+def x_padded_from_x_2_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
+        z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Lanes over r1 by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(R1, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(R1, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for r1 in range(R1):
+        many = 0
+        for lap in range(LAP):
+            q = -r1 + lap*z0 + z1 - 1
+            if 0 <= q < Q:
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + r1] = q
+                many += 1
+        found[r1] = many
+    for start in range(0, R1, lanes.width):
+        r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(r1, min(r1 + lanes.width, R1)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                q = places[at + lane]
+                if q >= 0:
+                    least, last, here = min(least, q), max(last, q), here + 1
+                    if here == 1:
+                        first = q - lane
+                    if q != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * planes, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * planes)
+        r2 = item // planes % R2
+        r3 = item % planes * tile.lines
+        for start in range(0, R1, lanes.width):
+            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            if add != 0 and many == 0:
+                continue
+            count = min(lanes.width, R1 - r1)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, q = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r3 + u, R3 - 1)
+                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + r1))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(q)
+                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r3 + u, R3 - 1)
+                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r3 + u, R3 - 1)
+                if r3 + u < R3:
+                    result = total[0, u]
+                    if add != 0:
+                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), active)
+                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
@@ -162,25 +489,40 @@ def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_over_r3, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+@choice(x_padded_from_x_2_table_over_r3, x_padded_from_x_2_table_over_r1, x_padded_from_x_2_over_r3,
+    x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         z1: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { z0*lap + z1 - 1 = q + r1 }
 
-    lanes over r3
+    lanes over r3 where it is contiguous, by a table of what each r1 reads
+    or lanes over r1 by a table of what each reads
+    or lanes over r3
     else scatter, tasks share r0 r2 r3
     """
+    if (
+        tile.lanes.width <= R3
+        and x_padded.stride(3) == 1
+        and x.stride(3) == 1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r3
+    if (
+        tile.lanes.width <= 8 * R1
+        and max(R1, Q) <= 2 * tile.steps
+        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
+    ):
+        return x_padded_from_x_2_table_over_r1
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_2_over_r3
     return x_padded_from_x_2_plain
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real4, gx_padded_padded_padded: Real4,
-        R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-    { r3 - z1 = z0*lap + q }
+def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
 
     scatter, tasks share r0 r1 r2
     """
@@ -195,13 +537,12 @@ def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real4,
         for lap in range(LAP):
             for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R3 - z1)):
                 r3 = q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, q] += gx_padded_padded_padded[r0, r1, r2, r3]
+                gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_over_r2(gx_padded_padded: Real4, gx_padded_padded_padded: Real4,
-        R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_padded_padded_from_gy_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     first, last = share(R0 * R1 * Q, task, tasks)
@@ -217,17 +558,16 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_r2(gx_padded_padded: Real
             for lap in range(LAP):
                 r3 = q + lap*z0 + z1
                 if 0 <= r3 < R3:
-                    gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-                    total = total + gx_padded_padded_padded_lanes
+                    gy_lanes = lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
+                    total = total + gy_lanes
             if add != 0:
                 total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
             lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real4, gx_padded_padded_padded: Real4,
-        R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_padded_padded_from_gy_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
+        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q."""
     lanes = tile.lanes
     planes = ceil_div(R2, tile.lines)
@@ -250,14 +590,14 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real4
                 if whole or (count == lanes.width and 0 <= r3 < R3 - (lanes.width - 1)):
                     for u in range(tile.lines):
                         plane = min(r2 + u, R2 - 1)
-                        gx_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + gx_padded_padded_padded_lanes
+                        gy_lanes = lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
+                        total[0, u] = total[0, u] + gy_lanes
                 else:
                     inside = active & lanes.within(r3, 1, R3)
                     for u in range(tile.lines):
                         plane = min(r2 + u, R2 - 1)
-                        gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside)
-                        total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_lanes, total[0, u])
+                        gy_lanes = lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside)
+                        total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(r2 + u, R2 - 1)
                 if r2 + u < R2:
@@ -267,22 +607,21 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real4
                     lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
 
 
-@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r2, gx_padded_padded_from_gx_padded_padded_padded_over_q,
-    gx_padded_padded_from_gx_padded_padded_padded_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real4, gx_padded_padded_padded: Real4, R0: int,
-        R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-    { r3 - z1 = z0*lap + q }
+@choice(gx_padded_padded_from_gy_over_r2, gx_padded_padded_from_gy_over_q, gx_padded_padded_from_gy_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
 
     lanes over r2 where it is contiguous
     or lanes over q
     else scatter, tasks share r0 r1 r2
     """
-    if tile.lanes.width <= R2 and gx_padded_padded.stride(2) == 1 and gx_padded_padded_padded.stride(2) == 1:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_r2
+    if tile.lanes.width <= R2 and gx_padded_padded.stride(2) == 1 and gy.stride(2) == 1:
+        return gx_padded_padded_from_gy_over_r2
     if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_q
-    return gx_padded_padded_from_gx_padded_padded_padded_plain
+        return gx_padded_padded_from_gy_over_q
+    return gx_padded_padded_from_gy_plain
 
 
 def sizes(
@@ -301,9 +640,6 @@ def sizes(
     P0 = a0 + e0 + X1
     P1 = a1 + e1 + X2
     P2 = a2 + e2 + X3
-    X_PADDED1 = P0
-    X_PADDED_PADDED2 = P1
-    X_PADDED_PADDED_PADDED3 = P2
     z0 = -((-a0) // max(1, 2*X1)) + ((-a0 + P0 - 1) // max(1, 2*X1)) + 1
     z1 = 2*X1
     z2 = a0 + 2*X1*((-a0) // max(1, 2*X1))
@@ -316,39 +652,34 @@ def sizes(
     z9 = 2*X3
     z10 = a2 + 2*X3*((-a2) // max(1, 2*X3))
     z11 = a2 + 2*X3*((-a2) // max(1, 2*X3)) + 2*X3
-    return {"P0": P0, "P1": P1, "P2": P2, "X_PADDED1": X_PADDED1, "X_PADDED_PADDED2": X_PADDED_PADDED2, "X_PADDED_PADDED_PADDED3": X_PADDED_PADDED_PADDED3, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9, "z10": z10, "z11": z11}
+    return {"P0": P0, "P1": P1, "P2": P2, "z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9, "z10": z10, "z11": z11}
 
 
 DEFINITION = Definition(
     name='pad_symmetric',
-    formula='x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - a0 - 2*X1*floor(-a0/Max(1, 2*X1)) = 2*X1*lap + q }\nx_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { 2*X1*lap + a0 + 2*X1*floor(-a0/Max(1, 2*X1)) + 2*X1 - 1 = q + r1 }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - 2*X2*floor(-a1/Max(1, 2*X2)) = 2*X2*lap + q }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { 2*X2*lap + a1 + 2*X2*floor(-a1/Max(1, 2*X2)) + 2*X2 - 1 = q + r2 }\nx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - 2*X3*floor(-a2/Max(1, 2*X3)) = 2*X3*lap + q }\nx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { 2*X3*lap + a2 + 2*X3*floor(-a2/Max(1, 2*X3)) + 2*X3 - 1 = q + r3 }\ny[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]\n    P0 = a0 + e0 + X1\n    P1 = a1 + e1 + X2\n    P2 = a2 + e2 + X3\n    X_PADDED1 = P0\n    X_PADDED_PADDED2 = P1\n    X_PADDED_PADDED_PADDED3 = P2',
-    latex='\\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q + r_{1} - 2 lap X_{1} - a_{0} - 2 X_{1} \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ \\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q - r_{1} + 2 lap X_{1} + a_{0} + 2 X_{1} \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1}\\right)}}\\right\\rfloor + 2 X_{1} - 1 = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q + r_{2} - 2 lap X_{2} - a_{1} - 2 X_{2} \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q - r_{2} + 2 lap X_{2} + a_{1} + 2 X_{2} \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2}\\right)}}\\right\\rfloor + 2 X_{2} - 1 = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q + r_{3} - 2 lap X_{3} - a_{2} - 2 X_{3} \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q - r_{3} + 2 lap X_{3} + a_{2} + 2 X_{3} \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3}\\right)}}\\right\\rfloor + 2 X_{3} - 1 = 0 \\,\\} \\\\ y_{n,p_{0},p_{1},p_{2}} \\mathrel{+}= \\mathit{x\\_padded\\_padded\\_padded}_{n,p_{0},p_{1},p_{2}}',
+    formula='x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - a0 - 2*X1*floor(-a0/Max(1, 2*X1)) = 2*X1*lap + q }\nx_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { 2*X1*lap + a0 + 2*X1*floor(-a0/Max(1, 2*X1)) + 2*X1 - 1 = q + r1 }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { r2 - a1 - 2*X2*floor(-a1/Max(1, 2*X2)) = 2*X2*lap + q }\nx_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]   { 2*X2*lap + a1 + 2*X2*floor(-a1/Max(1, 2*X2)) + 2*X2 - 1 = q + r2 }\ny[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { r3 - a2 - 2*X3*floor(-a2/Max(1, 2*X3)) = 2*X3*lap + q }\ny[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]   { 2*X3*lap + a2 + 2*X3*floor(-a2/Max(1, 2*X3)) + 2*X3 - 1 = q + r3 }\n    P0 = a0 + e0 + X1\n    P1 = a1 + e1 + X2\n    P2 = a2 + e2 + X3',
+    latex='\\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q + r_{1} - 2 lap X_{1} - a_{0} - 2 X_{1} \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ \\mathit{x\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} x_{r_{0},q,r_{2},r_{3}} \\qquad \\{\\, - q - r_{1} + 2 lap X_{1} + a_{0} + 2 X_{1} \\left\\lfloor{- \\frac{a_{0}}{\\max\\left(1, 2 X_{1}\\right)}}\\right\\rfloor + 2 X_{1} - 1 = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q + r_{2} - 2 lap X_{2} - a_{1} - 2 X_{2} \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded}_{r_{0},r_{1},q,r_{3}} \\qquad \\{\\, - q - r_{2} + 2 lap X_{2} + a_{1} + 2 X_{2} \\left\\lfloor{- \\frac{a_{1}}{\\max\\left(1, 2 X_{2}\\right)}}\\right\\rfloor + 2 X_{2} - 1 = 0 \\,\\} \\\\ y_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q + r_{3} - 2 lap X_{3} - a_{2} - 2 X_{3} \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3}\\right)}}\\right\\rfloor = 0 \\,\\} \\\\ y_{r_{0},r_{1},r_{2},r_{3}} \\mathrel{+}= \\sum_{lap,q} \\mathit{x\\_padded\\_padded}_{r_{0},r_{1},r_{2},q} \\qquad \\{\\, - q - r_{3} + 2 lap X_{3} + a_{2} + 2 X_{3} \\left\\lfloor{- \\frac{a_{2}}{\\max\\left(1, 2 X_{3}\\right)}}\\right\\rfloor + 2 X_{3} - 1 = 0 \\,\\}',
     tensors=(
         Tensor('x', ('N', 'X1', 'X2', 'X3')),
-        Tensor('x_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('x_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('x_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('x_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('x_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('y', ('N', 'P0', 'P1', 'P2')),
         Tensor('gy', ('N', 'P0', 'P1', 'P2')),
-        Tensor('gx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
-        Tensor('gx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('gx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
+        Tensor('gx_padded_padded', ('N', 'P0', 'P1', 'X3')),
+        Tensor('gx_padded', ('N', 'P0', 'X2', 'X3')),
         Tensor('gx', ('N', 'X1', 'X2', 'X3')),
         Tensor('tx', ('N', 'X1', 'X2', 'X3')),
-        Tensor('tx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('tx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('tx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('tx_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('tx_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('ty', ('N', 'P0', 'P1', 'P2')),
         Tensor('hgx', ('N', 'X1', 'X2', 'X3')),
-        Tensor('hgx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
-        Tensor('hgx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('hgx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
+        Tensor('hgx_padded', ('N', 'P0', 'X2', 'X3')),
+        Tensor('hgx_padded_padded', ('N', 'P0', 'P1', 'X3')),
         Tensor('hx', ('N', 'X1', 'X2', 'X3')),
         Tensor('hgy', ('N', 'P0', 'P1', 'P2')),
         Tensor('tgy', ('N', 'P0', 'P1', 'P2')),
-        Tensor('tgx_padded_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3')),
-        Tensor('tgx_padded_padded', ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X3')),
-        Tensor('tgx_padded', ('N', 'X_PADDED1', 'X2', 'X3')),
+        Tensor('tgx_padded_padded', ('N', 'P0', 'P1', 'X3')),
+        Tensor('tgx_padded', ('N', 'P0', 'X2', 'X3')),
         Tensor('tgx', ('N', 'X1', 'X2', 'X3')),
     ),
     parameters=(
@@ -364,9 +695,9 @@ DEFINITION = Definition(
         Condition('P0', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 1 of x with its margins'),
         Condition('P1', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 2 of x with its margins'),
         Condition('P2', 1, 'no position of x[n,p0 - a0,p1 - a1,p2 - a2] fits into axis 3 of x with its margins'),
-        Condition('X_PADDED1', 'P0', 'index p0 would leave axis 1 of x_padded_padded_padded'),
-        Condition('X_PADDED_PADDED2', 'P1', 'index p1 would leave axis 2 of x_padded_padded_padded'),
-        Condition('X_PADDED_PADDED_PADDED3', 'P2', 'index p2 would leave axis 3 of x_padded_padded_padded'),
+        Condition('P0', 'P0', 'index p0 would leave axis 1 of x_padded_padded_padded'),
+        Condition('P1', 'P1', 'index p1 would leave axis 2 of x_padded_padded_padded'),
+        Condition('P2', 'P2', 'index p2 would leave axis 3 of x_padded_padded_padded'),
     ),
     programs={
         'forward': Program(
@@ -376,48 +707,42 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
                     x_padded_from_x_2,
                     ('x_padded', 'x'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
                     linear=('x',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('x_padded',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('y', 'x_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('x_padded_padded',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z11'),
+                    ('y', 'x_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('x_padded_padded',),
-                ),
-                Phase(  # y[n,p0,p1,p2] += x_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
-                    y_from_x_padded_padded_padded,
-                    ('y', 'x_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('x_padded_padded_padded',),
                 ),
             ),
         ),
@@ -425,50 +750,43 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx_padded_padded_padded[n,p0,p1,p2] += gy[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
-                    y_from_x_padded_padded_padded,
-                    ('gx_padded_padded_padded', 'gy'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    covers=False,
+                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
+                    x_padded_from_x_2,
+                    ('gx_padded_padded', 'gy'),
+                    ('N', 'X3', 'P0', 'P1', 'z8', 'P2', 'z9', 'z11'),
+                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('gy',),
                 ),
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'X3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X_PADDED_PADDED_PADDED3', 'z9', 'z11'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gx_padded_padded_padded[r0,r1,r2,r3]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('gx_padded_padded_padded',),
+                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
+                    gx_padded_padded_from_gy,
+                    ('gx_padded_padded', 'gy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
+                    linear=('gy',),
                 ),
                 Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'X2', 'X_PADDED1', 'X3', 'z4', 'X_PADDED_PADDED2', 'z5', 'z7'),
+                    ('N', 'X2', 'P0', 'X3', 'z4', 'P1', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('gx', 'gx_padded'),
-                    ('N', 'X1', 'X2', 'X3', 'z0', 'X_PADDED1', 'z1', 'z3'),
+                    ('N', 'X1', 'X2', 'X3', 'z0', 'P0', 'z1', 'z3'),
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('gx', 'gx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gx_padded',),
                 ),
@@ -481,48 +799,42 @@ DEFINITION = Definition(
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tx_padded', 'tx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tx_padded',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('ty', 'tx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tx_padded_padded',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z11'),
+                    ('ty', 'tx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tx_padded_padded',),
-                ),
-                Phase(  # ty[n,p0,p1,p2] += tx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
-                    y_from_x_padded_padded_padded,
-                    ('ty', 'tx_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('tx_padded_padded_padded',),
                 ),
             ),
         ),
@@ -533,48 +845,42 @@ DEFINITION = Definition(
                 Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'X_PADDED1', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
+                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z3'),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgx_padded',),
                 ),
                 Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'X_PADDED_PADDED2', 'X_PADDED1', 'X3', 'z4', 'X2', 'z5', 'z7'),
+                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('hgx_padded',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z10'),
+                    ('hgy', 'hgx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'X_PADDED_PADDED_PADDED3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X3', 'z9', 'z11'),
+                    ('hgy', 'hgx_padded_padded'),
+                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgy[n,p0,p1,p2] += hgx_padded_padded_padded[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
-                    y_from_x_padded_padded_padded,
-                    ('hgy', 'hgx_padded_padded_padded'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    linear=('hgx_padded_padded_padded',),
                 ),
             ),
         ),
@@ -582,50 +888,43 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx_padded_padded_padded[n,p0,p1,p2] += tgy[n,p0,p1,p2]  # as y[n,p0,p1,p2] of pad_reflect
-                    y_from_x_padded_padded_padded,
-                    ('tgx_padded_padded_padded', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2'),
-                    covers=False,
+                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
+                    x_padded_from_x_2,
+                    ('tgx_padded_padded', 'tgy'),
+                    ('N', 'X3', 'P0', 'P1', 'z8', 'P2', 'z9', 'z11'),
+                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgx_padded_padded_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'X3', 'X_PADDED1', 'X_PADDED_PADDED2', 'z8', 'X_PADDED_PADDED_PADDED3', 'z9', 'z11'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgx_padded_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'X_PADDED1', 'X_PADDED_PADDED2', 'X_PADDED_PADDED_PADDED3', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('tgx_padded_padded_padded',),
+                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
+                    gx_padded_padded_from_gy,
+                    ('tgx_padded_padded', 'tgy'),
+                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
+                    linear=('tgy',),
                 ),
                 Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'X2', 'X_PADDED1', 'X3', 'z4', 'X_PADDED_PADDED2', 'z5', 'z7'),
+                    ('N', 'X2', 'P0', 'X3', 'z4', 'P1', 'z5', 'z7'),
                     axes=((0, 2, 1, 3), (0, 2, 1, 3)),
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'X_PADDED1', 'X3', 'X_PADDED_PADDED2', 'z4', 'X2', 'z5', 'z6'),
+                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
                     axes=((0, 1, 3, 2), (0, 1, 3, 2)),
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
                     x_padded_from_x_2,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'X1', 'X2', 'X3', 'z0', 'X_PADDED1', 'z1', 'z3'),
+                    ('N', 'X1', 'X2', 'X3', 'z0', 'P0', 'z1', 'z3'),
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_from_gy,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'X2', 'X3', 'X_PADDED1', 'z0', 'X1', 'z1', 'z2'),
+                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('tgx_padded',),
                 ),
@@ -633,9 +932,8 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r3; else scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: lanes over r3; else scatter, tasks share r0 r2 r3',
-        'y_from_x_padded_padded_padded: that of kernels.generated.pad_reflect',
-        'gx_padded_padded_from_gx_padded_padded_padded: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
+        'x_padded_from_x: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads, or lanes over r3; else scatter, tasks share r0 r2 r3',
+        'x_padded_from_x_2: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads, or lanes over r3; else scatter, tasks share r0 r2 r3',
+        'gx_padded_padded_from_gy: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
     ),
 )
