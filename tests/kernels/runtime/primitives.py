@@ -405,6 +405,13 @@ def functions(out: Real2, x: Real1, n: int, tile: Tile, task: int, tasks: int) -
 
 
 @task
+def powers_of_vectors(out: Real1, x: Real1, y: Real1, n: int, tile: Tile, task: int, tasks: int) -> None:
+    lanes = tile.lanes
+    for i in range(0, n, lanes.width):
+        lanes.store(out.pointer(i), power(lanes.read(x.line((i,), (1,))), lanes.read(y.line((i,), (1,)))))
+
+
+@task
 def special(out: Real2, x: Real2, tile: Tile, task: int, tasks: int) -> None:
     """Comparisons and folds of NaN, infinity and signed zero."""
     lanes = tile.lanes
