@@ -75,7 +75,23 @@ def share(program: Program) -> Program:
     return replace(program, equations=tuple(made))
 
 
+def letters(program: Program) -> Program:
+    """Equations that write a tensor point by point in the same letters, so that they may be merged."""
+    first: dict[str, Equation] = {}
+    made: list[Equation] = []
+    for eq in program.equations:
+        if eq.reduce == "sum" and not (eq.bound or eq.relation.zero or eq.relation.nonneg):
+            other = first.setdefault(eq.target.tensor, eq)
+            same = dict(zip(eq.target.indices, other.target.indices, strict=True))
+            sizes = [[e.relation.size(i) for i in e.target.indices] for e in (eq, other)]
+            if eq.target != other.target and sizes[0] == sizes[1]:
+                eq = replace(eq, target=other.target, relation=other.relation, body=eq.body.xreplace(same))
+        made.append(eq)
+    return replace(program, equations=tuple(made))
+
+
 def merge(program: Program) -> Program:
+    program = letters(program)
     groups: dict[object, list[int]] = {}
     inputs = {t.name for t in program.inputs}
     for k, eq in enumerate(program.equations):

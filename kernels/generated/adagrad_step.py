@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from kernels.generated.sgd_step import (
-    gb_total_from_gb,
+    hgb_from_hgb_total,
 )
 from kernels.runtime import (
     Definition,
@@ -139,66 +139,62 @@ def y_from_g_p_w(y: Real1, g: Real1, p: Real1, w: Real1, N: int, decay: float, e
 
 
 @task
-def gw_total_from_g_gy_p_w_plain(gw_total: Real1, g: Real1, gy: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, rate: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """gw_total[n] += rate*(decay*p[n] + towards*g[n])*sign(w[n])*gy[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+def gw_total_from_g_gw_gy_p_w_plain(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, p: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """gw_total[i0] += rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*gy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + gw[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = w[n]
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = w[i0]
         v1 = sqrt(absolute(v0))
-        total = (rational(1, 2)) * rate * (decay * p[n] + towards * g[n]) * sign(v0) * gy[n] / v1 / (v1 + eps)**2
-        if add != 0:
-            total += gw_total[n]
-        gw_total[n] = total
+        total = gw[i0] + (rational(1, 2)) * rate * (decay * p[i0] + towards * g[i0]) * sign(v0) * gy[i0] / v1 / (v1 + eps)**2
+        gw_total[i0] = total
 
 
 @task
-def gw_total_from_g_gy_p_w_over_n(gw_total: Real1, g: Real1, gy: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, rate: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_g_gw_gy_p_w_over_i0(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, p: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
             v0 = sqrt(absolute(w_lanes))
             u_ = v0 + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * rate) * gy_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read(gw_total.line((n,), (1,)))
-            lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
+            total = gw_lanes + (lanes.fill((rational(1, 2)) * rate) * gy_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
             v0 = sqrt(absolute(w_lanes))
             u_ = v0 + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * rate) * gy_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
-            lanes.write_where(gw_total.line((n,), (1,)), total, active)
+            total = gw_lanes + (lanes.fill((rational(1, 2)) * rate) * gy_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
 
 
-@choice(gw_total_from_g_gy_p_w_over_n, gw_total_from_g_gy_p_w_plain)
-def gw_total_from_g_gy_p_w(gw_total: Real1, g: Real1, gy: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, rate: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """gw_total[n] += rate*(decay*p[n] + towards*g[n])*sign(w[n])*gy[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+@choice(gw_total_from_g_gw_gy_p_w_over_i0, gw_total_from_g_gw_gy_p_w_plain)
+def gw_total_from_g_gw_gy_p_w(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, p: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gw_total[i0] += rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*gy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + gw[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return gw_total_from_g_gy_p_w_over_n
-    return gw_total_from_g_gy_p_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return gw_total_from_g_gw_gy_p_w_over_i0
+    return gw_total_from_g_gw_gy_p_w_plain
 
 
 @task
@@ -723,94 +719,93 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gw_total
 
 
 @task
-def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
-        tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
-        add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += rate*(2*decay*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*gy[n]*tg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+def tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
+        tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int, decay: float, eps: float, rate: float,
+        towards: float, task: int, tasks: int) -> None:
+    """tgw_total[i0] += decay*rate*sign(w[i0])*gy[i0]*tp[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + rate*towards*sign(w[i0])*gy[i0]*tg[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) - rate*(decay*p[i0] + towards*g[i0])*(Abs(w[i0])**(-3/2) + 2/((eps + sqrt(Abs(w[i0])))*Abs(w[i0])))*sign(w[i0])**2*gy[i0]*tw[i0]/(4*(eps + sqrt(Abs(w[i0])))**2) + rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + tgw[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = w[n]
-        v1 = sign(v0)
-        v2 = absolute(v0)
-        v3 = sqrt(v2)
-        v4 = v3 + eps
-        v5 = gy[n]
-        v6 = 2 / v3
-        v7 = v5 * v6
-        v8 = decay * p[n] + towards * g[n]
-        total = (rational(1, 4)) * v1 * rate * (-v1 * v5 * v8 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * tw[n] + v6 * v8 * tgy[n] + v7 * decay * tp[n] + v7 * towards * tg[n]) / v4**2
-        if add != 0:
-            total += tgw_total[n]
-        tgw_total[n] = total
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = w[i0]
+        v1 = absolute(v0)
+        v2 = sqrt(v1)
+        v3 = v2 + eps
+        v4 = 1 / v3**2
+        v5 = gy[i0]
+        v6 = sign(v0)
+        v7 = (rational(1, 2)) * v6 / v2
+        v8 = v4 * v5 * v7 * rate
+        v9 = v4 * rate * (decay * p[i0] + towards * g[i0])
+        total = -(rational(1, 4)) * v6**2 * v5 * v9 * (2 / v1 / v3 + power(v1, (rational(-3, 2)))) * tw[i0] + v7 * v9 * tgy[i0] + v8 * decay * tp[i0] + v8 * towards * tg[i0] + tgw[i0]
+        tgw_total[i0] = total
 
 
 @task
-def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
-        tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_over_i0(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1,
+        tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int, decay: float, eps: float, rate: float,
+        towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = absolute(w_lanes)
-            v2 = sqrt(v1)
-            v3 = v2 + lanes.fill(eps)
-            v4 = lanes.fill(real(2)) / v2
-            v5 = gy_lanes * v4
-            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = lanes.fill((rational(1, 4)) * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v5) + (tgy_lanes * v4 * v6) + (lanes.fill(decay) * tp_lanes * v5) - (gy_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))) / (v3 * v3)
-            if add != 0:
-                total = total + lanes.read(tgw_total.line((n,), (1,)))
-            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0,), (1,)))
+            tgw_lanes = lanes.read(tgw.line((i0,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
+            v0 = absolute(w_lanes)
+            v1 = sqrt(v0)
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / (v2 * v2)
+            v4 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v5 = lanes.fill(rational(1, 2)) * v4 / v1
+            v6 = lanes.fill(rate) * gy_lanes * v3 * v5
+            v7 = lanes.fill(rate) * v3 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            total = (lanes.fill(towards) * tg_lanes * v6) + tgw_lanes + (tgy_lanes * v5 * v7) + (lanes.fill(decay) * tp_lanes * v6) - (lanes.fill(rational(1, 4)) * (v4 * v4) * gy_lanes * tw_lanes * v7 * ((lanes.fill(real(2)) / v0 / v2) + power(v0, lanes.fill(rational(-3, 2)))))
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = absolute(w_lanes)
-            v2 = sqrt(v1)
-            v3 = v2 + lanes.fill(eps)
-            v4 = lanes.fill(real(2)) / v2
-            v5 = gy_lanes * v4
-            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = lanes.fill((rational(1, 4)) * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v5) + (tgy_lanes * v4 * v6) + (lanes.fill(decay) * tp_lanes * v5) - (gy_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))) / (v3 * v3)
-            if add != 0:
-                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
-            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0,), (1,)), active)
+            tgw_lanes = lanes.read_where(tgw.line((i0,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
+            v0 = absolute(w_lanes)
+            v1 = sqrt(v0)
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / (v2 * v2)
+            v4 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v5 = lanes.fill(rational(1, 2)) * v4 / v1
+            v6 = lanes.fill(rate) * gy_lanes * v3 * v5
+            v7 = lanes.fill(rate) * v3 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            total = (lanes.fill(towards) * tg_lanes * v6) + tgw_lanes + (tgy_lanes * v5 * v7) + (lanes.fill(decay) * tp_lanes * v6) - (lanes.fill(rational(1, 4)) * (v4 * v4) * gy_lanes * tw_lanes * v7 * ((lanes.fill(real(2)) / v0 / v2) + power(v0, lanes.fill(rational(-3, 2)))))
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, active)
 
 
-@choice(tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n, tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain)
-def tgw_total_from_g_gy_p_tg_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1, tgy: Real1,
-        tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float, add: int,
+@choice(tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_over_i0, tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_plain)
+def tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, p: Real1, tg: Real1, tgw: Real1,
+        tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float,
         tile: Tile) -> Task[...]:
-    """tgw_total[n] += rate*(2*decay*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*gy[n]*tg[n]/sqrt(Abs(w[n])) - (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+    """tgw_total[i0] += decay*rate*sign(w[i0])*gy[i0]*tp[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + rate*towards*sign(w[i0])*gy[i0]*tg[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) - rate*(decay*p[i0] + towards*g[i0])*(Abs(w[i0])**(-3/2) + 2/((eps + sqrt(Abs(w[i0])))*Abs(w[i0])))*sign(w[i0])**2*gy[i0]*tw[i0]/(4*(eps + sqrt(Abs(w[i0])))**2) + rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + tgw[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_over_n
-    return tgw_total_from_g_gy_p_tg_tgy_tp_tw_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_over_i0
+    return tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w_plain
 
 
 @task
@@ -1051,21 +1046,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gw_total[n] += rate*(decay*p[n] + towards*g[n])*sign(w[n])*gy[n]/(2*(eps + sqrt(Abs(w[n...
-                    gw_total_from_g_gy_p_w,
-                    ('gw_total', 'g', 'gy', 'p', 'w'),
+                Phase(  # gw_total[i0] += rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*gy[i0]/(2*(eps + sqrt(Ab...
+                    gw_total_from_g_gw_gy_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'p', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
-                    linear=('gy',),
                 ),
-                Phase(  # gv[n] += gw_total[n]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
+                Phase(  # gv[n] += gw_total[n]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
                     ('gv', 'gw_total'),
                     ('N',),
                     linear=('gw_total',),
@@ -1112,24 +1100,23 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gw_total[n] += rate*(decay*p[n] + towards*g[n])*sign(w[n])*gy[n]/(2*(eps + sqrt(Abs(w[n...
-                    gw_total_from_g_gy_p_w,
-                    ('gw_total', 'g', 'gy', 'p', 'w'),
+                Phase(  # gw_total[i0] += rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*gy[i0]/(2*(eps + sqrt(Ab...
+                    gw_total_from_g_gw_gy_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'p', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
-                    linear=('gy',),
                 ),
                 Phase(  # hgw_total[n] += 2*decay*(decay*p[n] + towards*g[n])*hgp[n] + 2*towards*(decay*p[n] + to...  # as tw[n]
                     tw_from_g_p_tg_tp_tv,
                     ('hgw_total', 'g', 'p', 'hgg', 'hgp', 'hgv'),
                     ('N',),
                     reals=('decay', 'towards'),
+                ),
+                Phase(  # hgw[i0] += hgw_total[i0]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgw', 'hgw_total'),
+                    ('N',),
+                    linear=('hgw_total',),
                 ),
                 Phase(  # hgy[n] += -rate*towards*hgg[n]/(eps + sqrt(Abs(w[n]))) + rate*(decay*p[n] + towards*g[n...
                     hgy_from_g_hgg_hgp_hgw_total_p_w,
@@ -1144,12 +1131,6 @@ DEFINITION = Definition(
                     reals=('decay', 'eps', 'rate', 'towards'),
                     linear=('gy',),
                 ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgw', 'hgw_total'),
-                    ('N',),
-                    linear=('hgw_total',),
-                ),
                 Phase(  # hg[n] += towards*(2*decay*gw_total[n]*hgp[n] + rate*sign(w[n])*gy[n]*hgw_total[n]/(2*(e...
                     hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
                     ('hg', 'g', 'gw_total', 'gy', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
@@ -1162,8 +1143,8 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # hv[n] += hw[n]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
+                Phase(  # hv[n] += hw[n]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
                     ('hv', 'hw'),
                     ('N',),
                     linear=('hw',),
@@ -1180,18 +1161,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gw_total[n] += rate*(decay*p[n] + towards*g[n])*sign(w[n])*gy[n]/(2*(eps + sqrt(Abs(w[n...
-                    gw_total_from_g_gy_p_w,
-                    ('gw_total', 'g', 'gy', 'p', 'w'),
+                Phase(  # gw_total[i0] += rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*gy[i0]/(2*(eps + sqrt(Ab...
+                    gw_total_from_g_gw_gy_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'p', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
-                    linear=('gy',),
                 ),
                 Phase(  # tw[n] += 2*decay*(decay*p[n] + towards*g[n])*tp[n] + 2*towards*(decay*p[n] + towards*g[...
                     tw_from_g_p_tg_tp_tv,
@@ -1199,20 +1173,14 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgw_total', 'tgw'),
-                    ('N',),
-                    linear=('tgw',),
-                ),
-                Phase(  # tgw_total[n] += rate*(2*decay*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*gy[n]*tg[n]/sqrt(...
-                    tgw_total_from_g_gy_p_tg_tgy_tp_tw_w,
-                    ('tgw_total', 'g', 'gy', 'p', 'tg', 'tgy', 'tp', 'tw', 'w'),
+                Phase(  # tgw_total[i0] += decay*rate*sign(w[i0])*gy[i0]*tp[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sq...
+                    tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w,
+                    ('tgw_total', 'g', 'gy', 'p', 'tg', 'tgw', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
                     reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # tgv[n] += tgw_total[n]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
+                Phase(  # tgv[n] += tgw_total[n]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
                     ('tgv', 'tgw_total'),
                     ('N',),
                     linear=('tgw_total',),
@@ -1235,8 +1203,8 @@ DEFINITION = Definition(
     report=(
         'w_from_g_p_v: lanes over n; else gather, tasks share n',
         'y_from_g_p_w: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: that of kernels.generated.sgd_step',
-        'gw_total_from_g_gy_p_w: lanes over n; else gather, tasks share n',
+        'gw_total_from_g_gw_gy_p_w: lanes over i0; else gather, tasks share i0',
+        'hgb_from_hgb_total: that of kernels.generated.sgd_step',
         'gg_from_g_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'gp_from_g_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
@@ -1245,7 +1213,7 @@ DEFINITION = Definition(
         'hw_from_g_gy_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
         'hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gy_p_tg_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgw_total_from_g_gy_p_tg_tgw_tgy_tp_tw_w: lanes over i0; else gather, tasks share i0',
         'tgg_from_g_gw_total_gy_p_tg_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
         'tgp_from_g_gw_total_gy_p_tg_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),

@@ -17,8 +17,8 @@ from kernels.generated.rmsprop_step import (
     w_from_g_p_v,
 )
 from kernels.generated.sgd_step import (
-    gb_total_from_gb,
     gm_from_gb_total,
+    hgb_from_hgb_total,
 )
 from kernels.runtime import (
     Definition,
@@ -98,128 +98,120 @@ def y_from_b_p_w(y: Real1, b: Real1, p: Real1, w: Real1, N: int, eps: float, kee
 
 
 @task
-def gb_total_from_gy_w_plain(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float, rate: float, unbias: float,
-        add: int, task: int, tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/unbias)
+def gb_total_from_gb_gy_w_plain(gb_total: Real1, gb: Real1, gy: Real1, w: Real1, I0: int, eps: float, rate: float,
+        unbias: float, task: int, tasks: int) -> None:
+    """gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + gb[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = -rate * gy[n] / (eps + sqrt(absolute(w[n])) / unbias)
-        if add != 0:
-            total += gb_total[n]
-        gb_total[n] = total
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        total = -rate * gy[i0] / (eps + sqrt(absolute(w[i0])) / unbias) + gb[i0]
+        gb_total[i0] = total
 
 
 @task
-def gb_total_from_gy_w_over_n(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float, rate: float, unbias: float,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gb_total_from_gb_gy_w_over_i0(gb_total: Real1, gb: Real1, gy: Real1, w: Real1, I0: int, eps: float, rate: float,
+        unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(unbias))))
-            if add != 0:
-                total = total + lanes.read(gb_total.line((n,), (1,)))
-            lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
+            total = gb_lanes - (lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(unbias))))
+            lanes.write_where(gb_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(unbias))))
-            if add != 0:
-                total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
-            lanes.write_where(gb_total.line((n,), (1,)), total, active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
+            total = gb_lanes - (lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(w_lanes)) / lanes.fill(unbias))))
+            lanes.write_where(gb_total.line((i0,), (1,)), total, active)
 
 
-@choice(gb_total_from_gy_w_over_n, gb_total_from_gy_w_plain)
-def gb_total_from_gy_w(gb_total: Real1, gy: Real1, w: Real1, N: int, eps: float, rate: float, unbias: float,
-        add: int, tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/unbias)
+@choice(gb_total_from_gb_gy_w_over_i0, gb_total_from_gb_gy_w_plain)
+def gb_total_from_gb_gy_w(gb_total: Real1, gb: Real1, gy: Real1, w: Real1, I0: int, eps: float, rate: float,
+        unbias: float, tile: Tile) -> Task[...]:
+    """gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + gb[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return gb_total_from_gy_w_over_n
-    return gb_total_from_gy_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return gb_total_from_gb_gy_w_over_i0
+    return gb_total_from_gb_gy_w_plain
 
 
 @task
-def gw_total_from_g_gy_m_p_w_plain(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, w: Real1, N: int,
-        beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, task: int,
+def gw_total_from_g_gw_gy_m_p_w_plain(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, m: Real1, p: Real1, w: Real1,
+        I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, task: int,
         tasks: int) -> None:
-    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(w[n])*gy[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2*sqrt(Abs(w[n])))
+    """gw_total[i0_2] += rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(w[i0_2])*gy[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + gw[i0_2]
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
         v0 = 1 / unbias
-        v1 = w[n]
+        v1 = w[i0_2]
         v2 = sqrt(absolute(v1))
-        v3 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + towards * g[n])) * sign(v1) * gy[n] / v2 / (v0 * v2 + eps)**2
-        if add != 0:
-            total += gw_total[n]
-        gw_total[n] = total
+        v3 = m[i0_2]
+        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[i0_2] + towards * g[i0_2])) * sign(v1) * gy[i0_2] / v2 / (v0 * v2 + eps)**2 + gw[i0_2]
+        gw_total[i0_2] = total
 
 
 @task
-def gw_total_from_g_gy_m_p_w_over_n(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, w: Real1, N: int,
-        beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_g_gw_gy_m_p_w_over_i0_2(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, m: Real1, p: Real1,
+        w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            m_lanes = lanes.read(m.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
             u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read(gw_total.line((n,), (1,)))
-            lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
+            total = gw_lanes + (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
             u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
-            lanes.write_where(gw_total.line((n,), (1,)), total, active)
+            total = gw_lanes + (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, active)
 
 
-@choice(gw_total_from_g_gy_m_p_w_over_n, gw_total_from_g_gy_m_p_w_plain)
-def gw_total_from_g_gy_m_p_w(gw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, w: Real1, N: int,
-        beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int,
+@choice(gw_total_from_g_gw_gy_m_p_w_over_i0_2, gw_total_from_g_gw_gy_m_p_w_plain)
+def gw_total_from_g_gw_gy_m_p_w(gw_total: Real1, g: Real1, gw: Real1, gy: Real1, m: Real1, p: Real1, w: Real1,
+        I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float,
         tile: Tile) -> Task[...]:
-    """gw_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(w[n])*gy[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2*sqrt(Abs(w[n])))
+    """gw_total[i0_2] += rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(w[i0_2])*gy[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + gw[i0_2]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return gw_total_from_g_gy_m_p_w_over_n
-    return gw_total_from_g_gy_m_p_w_plain
+    if tile.lanes.width <= 8 * I0_2:
+        return gw_total_from_g_gw_gy_m_p_w_over_i0_2
+    return gw_total_from_g_gw_gy_m_p_w_plain
 
 
 @task
@@ -405,60 +397,60 @@ def ty_from_g_m_p_tb_tp_tw_v(ty: Real1, g: Real1, m: Real1, p: Real1, tb: Real1,
 
 
 @task
-def hm_from_gy_hgw_total_w_plain(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: int, beta: float, eps: float,
-        rate: float, unbias: float, task: int, tasks: int) -> None:
-    """hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2*sqrt(Abs(w[n])))
+def hm_from_gy_hgw_total_w_plain(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, I0_2: int, beta: float,
+        eps: float, rate: float, unbias: float, task: int, tasks: int) -> None:
+    """hm[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*hgw_total[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2])))
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
         v0 = 1 / unbias
-        v1 = w[n]
+        v1 = w[i0_2]
         v2 = sqrt(absolute(v1))
-        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[n] * hgw_total[n] / v2 / (v0 * v2 + eps)**2
-        hm[n] = total
+        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[i0_2] * hgw_total[i0_2] / v2 / (v0 * v2 + eps)**2
+        hm[i0_2] = total
 
 
 @task
-def hm_from_gy_hgw_total_w_over_n(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: int, beta: float, eps: float,
-        rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def hm_from_gy_hgw_total_w_over_i0_2(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, I0_2: int, beta: float,
+        eps: float, rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
             u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
             total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
-            lanes.write_where(hm.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hm.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
             u_ = (lanes.fill(v0) * v1) + lanes.fill(eps)
             total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)
-            lanes.write_where(hm.line((n,), (1,)), total, active)
+            lanes.write_where(hm.line((i0_2,), (1,)), total, active)
 
 
-@choice(hm_from_gy_hgw_total_w_over_n, hm_from_gy_hgw_total_w_plain)
-def hm_from_gy_hgw_total_w(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, N: int, beta: float, eps: float,
+@choice(hm_from_gy_hgw_total_w_over_i0_2, hm_from_gy_hgw_total_w_plain)
+def hm_from_gy_hgw_total_w(hm: Real1, gy: Real1, hgw_total: Real1, w: Real1, I0_2: int, beta: float, eps: float,
         rate: float, unbias: float, tile: Tile) -> Task[...]:
-    """hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2*sqrt(Abs(w[n])))
+    """hm[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*hgw_total[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2])))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return hm_from_gy_hgw_total_w_over_n
+    if tile.lanes.width <= 8 * I0_2:
+        return hm_from_gy_hgw_total_w_over_i0_2
     return hm_from_gy_hgw_total_w_plain
 
 
@@ -535,78 +527,78 @@ def hgy_from_g_hgb_total_hgp_hgw_total_m_p_w(hgy: Real1, g: Real1, hgb_total: Re
 
 @task
 def hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
-        m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        m: Real1, p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float,
         unbias: float, task: int, tasks: int) -> None:
-    """hw[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*hgw_total[n] + 2*hgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])*gy[n]/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+    """hw[i0_2] += rate*(-((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*(Abs(w[i0_2])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)*Abs(w[i0_2])))*sign(w[i0_2])*hgw_total[i0_2] + 2*hgb_total[i0_2]/sqrt(Abs(w[i0_2])))*sign(w[i0_2])*gy[i0_2]/(4*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2)
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
         v0 = 1 / unbias
-        v1 = w[n]
+        v1 = w[i0_2]
         v2 = sign(v1)
         v3 = absolute(v1)
         v4 = sqrt(v3)
         v5 = v0 * v4 + eps
-        v6 = m[n]
-        total = (rational(1, 4)) * v0 * v2 * rate * (-v2 * (v6 + (1 - beta) * (-v6 + decay * p[n] + towards * g[n])) * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * hgw_total[n] + 2 * hgb_total[n] / v4) * gy[n] / v5**2
-        hw[n] = total
+        v6 = m[i0_2]
+        total = (rational(1, 4)) * v0 * v2 * rate * (-v2 * (v6 + (1 - beta) * (-v6 + decay * p[i0_2] + towards * g[i0_2])) * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * hgw_total[i0_2] + 2 * hgb_total[i0_2] / v4) * gy[i0_2] / v5**2
+        hw[i0_2] = total
 
 
 @task
-def hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1,
-        hgw_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_i0_2(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1,
+        hgw_total: Real1, m: Real1, p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
-            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((i0_2,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((i0_2,), (1,)))
+            m_lanes = lanes.read(m.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
             v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
             v1 = 1 / unbias
             v2 = absolute(w_lanes)
             v3 = sqrt(v2)
             v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * v1 * rate) * gy_lanes * v0 * ((lanes.fill(real(2)) * hgb_total_lanes / v3) - (hgw_total_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
-            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hw.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
-            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((i0_2,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((i0_2,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
             v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
             v1 = 1 / unbias
             v2 = absolute(w_lanes)
             v3 = sqrt(v2)
             v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * v1 * rate) * gy_lanes * v0 * ((lanes.fill(real(2)) * hgb_total_lanes / v3) - (hgw_total_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
-            lanes.write_where(hw.line((n,), (1,)), total, active)
+            lanes.write_where(hw.line((i0_2,), (1,)), total, active)
 
 
-@choice(hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n, hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain)
+@choice(hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_i0_2, hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain)
 def hw_from_g_gy_hgb_total_hgw_total_m_p_w(hw: Real1, g: Real1, gy: Real1, hgb_total: Real1, hgw_total: Real1,
-        m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        m: Real1, p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float,
         unbias: float, tile: Tile) -> Task[...]:
-    """hw[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*hgw_total[n] + 2*hgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])*gy[n]/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+    """hw[i0_2] += rate*(-((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*(Abs(w[i0_2])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)*Abs(w[i0_2])))*sign(w[i0_2])*hgw_total[i0_2] + 2*hgb_total[i0_2]/sqrt(Abs(w[i0_2])))*sign(w[i0_2])*gy[i0_2]/(4*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2)
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_n
+    if tile.lanes.width <= 8 * I0_2:
+        return hw_from_g_gy_hgb_total_hgw_total_m_p_w_over_i0_2
     return hw_from_g_gy_hgb_total_hgw_total_m_p_w_plain
 
 
@@ -767,176 +759,172 @@ def hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gw_total
 
 
 @task
-def tgb_total_from_gy_tgy_tw_w_plain(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real1, w: Real1, N: int,
-        eps: float, rate: float, unbias: float, add: int, task: int, tasks: int) -> None:
-    """tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)*sqrt(Abs(w[n]))))/(eps + sqrt(Abs(w[n]))/unbias)
+def tgb_total_from_gy_tgb_tgy_tw_w_plain(tgb_total: Real1, gy: Real1, tgb: Real1, tgy: Real1, tw: Real1, w: Real1,
+        I0: int, eps: float, rate: float, unbias: float, task: int, tasks: int) -> None:
+    """tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + rate*sign(w[i0])*gy[i0]*tw[i0]/(2*unbias*(eps + sqrt(Abs(w[i0]))/unbias)**2*sqrt(Abs(w[i0]))) + tgb[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
         v0 = 1 / unbias
-        v1 = w[n]
+        v1 = w[i0]
         v2 = sqrt(absolute(v1))
-        v3 = 1 / (v0 * v2 + eps)
-        total = v3 * rate * ((rational(1, 2)) * v0 * v3 * sign(v1) * gy[n] * tw[n] / v2 - tgy[n])
-        if add != 0:
-            total += tgb_total[n]
-        tgb_total[n] = total
+        v3 = v0 * v2 + eps
+        total = (rational(1, 2)) * v0 * rate * sign(v1) * gy[i0] * tw[i0] / v2 / v3**2 + tgb[i0] - rate * tgy[i0] / v3
+        tgb_total[i0] = total
 
 
 @task
-def tgb_total_from_gy_tgy_tw_w_over_n(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real1, w: Real1, N: int,
-        eps: float, rate: float, unbias: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def tgb_total_from_gy_tgb_tgy_tw_w_over_i0(tgb_total: Real1, gy: Real1, tgb: Real1, tgy: Real1, tw: Real1, w: Real1,
+        I0: int, eps: float, rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((i0,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
-            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
-            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v0) * gy_lanes * tw_lanes * v2 * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1) - tgy_lanes)
-            if add != 0:
-                total = total + lanes.read(tgb_total.line((n,), (1,)))
-            lanes.write_where(tgb_total.line((n,), (1,)), total, lanes.where(True))
+            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (v2 * v2)) + tgb_lanes - (lanes.fill(rate) * tgy_lanes / v2)
+            lanes.write_where(tgb_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((i0,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
             v0 = 1 / unbias
             v1 = sqrt(absolute(w_lanes))
-            v2 = lanes.fill(one()) / ((lanes.fill(v0) * v1) + lanes.fill(eps))
-            total = lanes.fill(rate) * v2 * ((lanes.fill((rational(1, 2)) * v0) * gy_lanes * tw_lanes * v2 * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1) - tgy_lanes)
-            if add != 0:
-                total = total + lanes.read_where(tgb_total.line((n,), (1,)), active)
-            lanes.write_where(tgb_total.line((n,), (1,)), total, active)
+            v2 = (lanes.fill(v0) * v1) + lanes.fill(eps)
+            total = (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (v2 * v2)) + tgb_lanes - (lanes.fill(rate) * tgy_lanes / v2)
+            lanes.write_where(tgb_total.line((i0,), (1,)), total, active)
 
 
-@choice(tgb_total_from_gy_tgy_tw_w_over_n, tgb_total_from_gy_tgy_tw_w_plain)
-def tgb_total_from_gy_tgy_tw_w(tgb_total: Real1, gy: Real1, tgy: Real1, tw: Real1, w: Real1, N: int, eps: float,
-        rate: float, unbias: float, add: int, tile: Tile) -> Task[...]:
-    """tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbias)*sqrt(Abs(w[n]))))/(eps + sqrt(Abs(w[n]))/unbias)
+@choice(tgb_total_from_gy_tgb_tgy_tw_w_over_i0, tgb_total_from_gy_tgb_tgy_tw_w_plain)
+def tgb_total_from_gy_tgb_tgy_tw_w(tgb_total: Real1, gy: Real1, tgb: Real1, tgy: Real1, tw: Real1, w: Real1,
+        I0: int, eps: float, rate: float, unbias: float, tile: Tile) -> Task[...]:
+    """tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + rate*sign(w[i0])*gy[i0]*tw[i0]/(2*unbias*(eps + sqrt(Abs(w[i0]))/unbias)**2*sqrt(Abs(w[i0]))) + tgb[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return tgb_total_from_gy_tgy_tw_w_over_n
-    return tgb_total_from_gy_tgy_tw_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return tgb_total_from_gy_tgb_tgy_tw_w_over_i0
+    return tgb_total_from_gy_tgb_tgy_tw_w_plain
 
 
 @task
-def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
-        tg: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float,
-        eps: float, rate: float, towards: float, unbias: float, add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(w[n])) - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+def tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_plain(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
+        tg: Real1, tgw: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, I0_2: int, beta: float,
+        decay: float, eps: float, rate: float, towards: float, unbias: float, task: int, tasks: int) -> None:
+    """tgw_total[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*tm[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + decay*rate*(1 - beta)*sign(w[i0_2])*gy[i0_2]*tp[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + rate*towards*(1 - beta)*sign(w[i0_2])*gy[i0_2]*tg[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) - rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*(Abs(w[i0_2])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)*Abs(w[i0_2])))*sign(w[i0_2])**2*gy[i0_2]*tw[i0_2]/(4*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2) + rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(w[i0_2])*tgy[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + tgw[i0_2]
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
         v0 = 1 / unbias
-        v1 = w[n]
-        v2 = sign(v1)
-        v3 = absolute(v1)
-        v4 = sqrt(v3)
-        v5 = v0 * v4 + eps
-        v6 = gy[n]
-        v7 = 2 / v4
-        v8 = v6 * v7
-        v9 = 1 - beta
-        v10 = v8 * v9
-        v11 = m[n]
-        v12 = v11 + v9 * (-v11 + decay * p[n] + towards * g[n])
-        total = (rational(1, 4)) * v0 * v2 * rate * (v10 * decay * tp[n] + v10 * towards * tg[n] - v12 * v2 * v6 * (2 * v0 / v3 / v5 + power(v3, (rational(-3, 2)))) * tw[n] + v12 * v7 * tgy[n] + v8 * beta * tm[n]) / v5**2
-        if add != 0:
-            total += tgw_total[n]
-        tgw_total[n] = total
+        v1 = w[i0_2]
+        v2 = absolute(v1)
+        v3 = sqrt(v2)
+        v4 = v0 * v3 + eps
+        v5 = 1 / v4**2
+        v6 = gy[i0_2]
+        v7 = sign(v1)
+        v8 = (rational(1, 2)) * v7 / v3
+        v9 = v0 * v5 * v6 * v8 * rate
+        v10 = 1 - beta
+        v11 = v10 * v9
+        v12 = m[i0_2]
+        v13 = v0 * v5 * rate * (v10 * (-v12 + decay * p[i0_2] + towards * g[i0_2]) + v12)
+        total = v11 * decay * tp[i0_2] + v11 * towards * tg[i0_2] - (rational(1, 4)) * v7**2 * v13 * v6 * (2 * v0 / v2 / v4 + power(v2, (rational(-3, 2)))) * tw[i0_2] + v13 * v8 * tgy[i0_2] + v9 * beta * tm[i0_2] + tgw[i0_2]
+        tgw_total[i0_2] = total
 
 
 @task
-def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
-        tg: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float,
-        eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile, task: int,
+def tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_over_i0_2(tgw_total: Real1, g: Real1, gy: Real1, m: Real1,
+        p: Real1, tg: Real1, tgw: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, I0_2: int,
+        beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, tile: Tile, task: int,
         tasks: int) -> None:
-    """Lanes over n."""
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            tm_lanes = lanes.read(tm.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = 1 / unbias
-            v2 = absolute(w_lanes)
-            v3 = sqrt(v2)
-            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
-            v5 = lanes.fill(real(2)) / v3
-            v6 = gy_lanes * v5
-            v7 = 1 - beta
-            v8 = lanes.fill(v7) * v6
-            v9 = m_lanes + (lanes.fill(v7) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            total = lanes.fill((rational(1, 4)) * v1 * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v8) + (tgy_lanes * v5 * v9) + (lanes.fill(beta) * tm_lanes * v6) + (lanes.fill(decay) * tp_lanes * v8) - (gy_lanes * tw_lanes * v0 * v9 * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
-            if add != 0:
-                total = total + lanes.read(tgw_total.line((n,), (1,)))
-            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            m_lanes = lanes.read(m.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0_2,), (1,)))
+            tgw_lanes = lanes.read(tgw.line((i0_2,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0_2,), (1,)))
+            tm_lanes = lanes.read(tm.line((i0_2,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0_2,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
+            v0 = 1 / unbias
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            v4 = lanes.fill(one()) / (v3 * v3)
+            v5 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v6 = lanes.fill(rational(1, 2)) * v5 / v2
+            v7 = lanes.fill(v0 * rate) * gy_lanes * v4 * v6
+            v8 = 1 - beta
+            v9 = lanes.fill(v8) * v7
+            v10 = lanes.fill(v0 * rate) * v4 * (m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes)))
+            total = (lanes.fill(towards) * tg_lanes * v9) + tgw_lanes + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (lanes.fill(rational(1, 4)) * (v5 * v5) * gy_lanes * tw_lanes * v10 * ((lanes.fill(2 * v0) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))
+            lanes.write_where(tgw_total.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = 1 / unbias
-            v2 = absolute(w_lanes)
-            v3 = sqrt(v2)
-            v4 = (lanes.fill(v1) * v3) + lanes.fill(eps)
-            v5 = lanes.fill(real(2)) / v3
-            v6 = gy_lanes * v5
-            v7 = 1 - beta
-            v8 = lanes.fill(v7) * v6
-            v9 = m_lanes + (lanes.fill(v7) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            total = lanes.fill((rational(1, 4)) * v1 * rate) * v0 * ((lanes.fill(towards) * tg_lanes * v8) + (tgy_lanes * v5 * v9) + (lanes.fill(beta) * tm_lanes * v6) + (lanes.fill(decay) * tp_lanes * v8) - (gy_lanes * tw_lanes * v0 * v9 * ((lanes.fill(2 * v1) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))))) / (v4 * v4)
-            if add != 0:
-                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
-            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0_2,), (1,)), active)
+            tgw_lanes = lanes.read_where(tgw.line((i0_2,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0_2,), (1,)), active)
+            tm_lanes = lanes.read_where(tm.line((i0_2,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0_2,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
+            v0 = 1 / unbias
+            v1 = absolute(w_lanes)
+            v2 = sqrt(v1)
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            v4 = lanes.fill(one()) / (v3 * v3)
+            v5 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v6 = lanes.fill(rational(1, 2)) * v5 / v2
+            v7 = lanes.fill(v0 * rate) * gy_lanes * v4 * v6
+            v8 = 1 - beta
+            v9 = lanes.fill(v8) * v7
+            v10 = lanes.fill(v0 * rate) * v4 * (m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes)))
+            total = (lanes.fill(towards) * tg_lanes * v9) + tgw_lanes + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (lanes.fill(rational(1, 4)) * (v5 * v5) * gy_lanes * tw_lanes * v10 * ((lanes.fill(2 * v0) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))))
+            lanes.write_where(tgw_total.line((i0_2,), (1,)), total, active)
 
 
-@choice(tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n, tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain)
-def tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1, tg: Real1,
-        tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float, decay: float, eps: float,
-        rate: float, towards: float, unbias: float, add: int, tile: Tile) -> Task[...]:
-    """tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(w[n])) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(w[n])) - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[n]))/unbias)*Abs(w[n])))*sign(w[n])*gy[n]*tw[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*unbias*(eps + sqrt(Abs(w[n]))/unbias)**2)
+@choice(tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_over_i0_2,
+    tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_plain)
+def tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w(tgw_total: Real1, g: Real1, gy: Real1, m: Real1, p: Real1,
+        tg: Real1, tgw: Real1, tgy: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, I0_2: int, beta: float,
+        decay: float, eps: float, rate: float, towards: float, unbias: float, tile: Tile) -> Task[...]:
+    """tgw_total[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*tm[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + decay*rate*(1 - beta)*sign(w[i0_2])*gy[i0_2]*tp[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + rate*towards*(1 - beta)*sign(w[i0_2])*gy[i0_2]*tg[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) - rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*(Abs(w[i0_2])**(-3/2) + 2/(unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)*Abs(w[i0_2])))*sign(w[i0_2])**2*gy[i0_2]*tw[i0_2]/(4*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2) + rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(w[i0_2])*tgy[i0_2]/(2*unbias*(eps + sqrt(Abs(w[i0_2]))/unbias)**2*sqrt(Abs(w[i0_2]))) + tgw[i0_2]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_over_n
-    return tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w_plain
+    if tile.lanes.width <= 8 * I0_2:
+        return tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_over_i0_2
+    return tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w_plain
 
 
 @task
@@ -1178,31 +1166,17 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gb_total[i0] += gb[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(w[n]))/unbias)
-                    gb_total_from_gy_w,
-                    ('gb_total', 'gy', 'w'),
+                Phase(  # gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + gb[i0]
+                    gb_total_from_gb_gy_w,
+                    ('gb_total', 'gb', 'gy', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'unbias'),
-                    linear=('gy',),
                 ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(w[n])*g...
-                    gw_total_from_g_gy_m_p_w,
-                    ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
+                Phase(  # gw_total[i0_2] += rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2...
+                    gw_total_from_g_gw_gy_m_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
                 ),
                 Phase(  # gv[n] += beta2*gw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1266,18 +1240,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(w[n])*g...
-                    gw_total_from_g_gy_m_p_w,
-                    ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
+                Phase(  # gw_total[i0_2] += rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2...
+                    gw_total_from_g_gw_gy_m_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
                 ),
                 Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]  # as hgc_total[n] of rmsprop_centered_step
                     hgc_total_from_hga_hgg_hgp,
@@ -1291,12 +1258,24 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # hm[n] += beta*rate*sign(w[n])*gy[n]*hgw_total[n]/(2*unbias*(eps + sqrt(Abs(w[n]))/unbia...
+                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgw', 'hgw_total'),
+                    ('N',),
+                    linear=('hgw_total',),
+                ),
+                Phase(  # hm[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*hgw_total[i0_2]/(2*unbias*(eps + sqrt(Abs(...
                     hm_from_gy_hgw_total_w,
                     ('hm', 'gy', 'hgw_total', 'w'),
                     ('N',),
                     reals=('beta', 'eps', 'rate', 'unbias'),
                     linear=('gy', 'hgw_total'),
+                ),
+                Phase(  # hgb[i0] += hgb_total[i0]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgb', 'hgb_total'),
+                    ('N',),
+                    linear=('hgb_total',),
                 ),
                 Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(w[n]))/unbias) + rate*((1 - b...
                     hgy_from_g_hgb_total_hgp_hgw_total_m_p_w,
@@ -1304,24 +1283,12 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'keep', 'rate', 'towards', 'unbias'),
                 ),
-                Phase(  # hw[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(w[n])**(-3/...
+                Phase(  # hw[i0_2] += rate*(-((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*(...
                     hw_from_g_gy_hgb_total_hgw_total_m_p_w,
                     ('hw', 'g', 'gy', 'hgb_total', 'hgw_total', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
-                ),
-                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgw', 'hgw_total'),
-                    ('N',),
-                    linear=('hgw_total',),
-                ),
-                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgb', 'hgb_total'),
-                    ('N',),
-                    linear=('hgb_total',),
                 ),
                 Phase(  # hg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(w[n])*g...
                     hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
@@ -1354,18 +1321,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gw_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(w[n])*g...
-                    gw_total_from_g_gy_m_p_w,
-                    ('gw_total', 'g', 'gy', 'm', 'p', 'w'),
+                Phase(  # gw_total[i0_2] += rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2...
+                    gw_total_from_g_gw_gy_m_p_w,
+                    ('gw_total', 'g', 'gw', 'gy', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
                 ),
                 Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
@@ -1373,27 +1333,15 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgb_total', 'tgb'),
-                    ('N',),
-                    linear=('tgb',),
-                ),
-                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgw_total', 'tgw'),
-                    ('N',),
-                    linear=('tgw',),
-                ),
-                Phase(  # tgb_total[n] += rate*(-tgy[n] + sign(w[n])*gy[n]*tw[n]/(2*unbias*(eps + sqrt(Abs(w[n]))...
-                    tgb_total_from_gy_tgy_tw_w,
-                    ('tgb_total', 'gy', 'tgy', 'tw', 'w'),
+                Phase(  # tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(w[i0]))/unbias) + rate*sign(w[i0])*gy[i0...
+                    tgb_total_from_gy_tgb_tgy_tw_w,
+                    ('tgb_total', 'gy', 'tgb', 'tgy', 'tw', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'unbias'),
                 ),
-                Phase(  # tgw_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(w[n])) + 2*decay*(1 - beta)*gy[n]*tp[...
-                    tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w,
-                    ('tgw_total', 'g', 'gy', 'm', 'p', 'tg', 'tgy', 'tm', 'tp', 'tw', 'w'),
+                Phase(  # tgw_total[i0_2] += beta*rate*sign(w[i0_2])*gy[i0_2]*tm[i0_2]/(2*unbias*(eps + sqrt(Abs(...
+                    tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w,
+                    ('tgw_total', 'g', 'gy', 'm', 'p', 'tg', 'tgw', 'tgy', 'tm', 'tp', 'tw', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                 ),
@@ -1430,9 +1378,8 @@ DEFINITION = Definition(
         'c_from_a_g_p: that of kernels.generated.rmsprop_centered_step',
         'w_from_g_p_v: that of kernels.generated.rmsprop_step',
         'y_from_b_p_w: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: that of kernels.generated.sgd_step',
-        'gb_total_from_gy_w: lanes over n; else gather, tasks share n',
-        'gw_total_from_g_gy_m_p_w: lanes over n; else gather, tasks share n',
+        'gb_total_from_gb_gy_w: lanes over i0; else gather, tasks share i0',
+        'gw_total_from_g_gw_gy_m_p_w: lanes over i0_2; else gather, tasks share i0_2',
         'gm_from_gb_total: that of kernels.generated.sgd_step',
         'gg_from_g_gb_total_gw_total_p: lanes over n; else gather, tasks share n',
         'gp_from_g_gb_total_gw_total_gy_p: lanes over n; else gather, tasks share n',
@@ -1440,13 +1387,14 @@ DEFINITION = Definition(
         'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'ty_from_g_m_p_tb_tp_tw_v: lanes over n; else gather, tasks share n',
         'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
-        'hm_from_gy_hgw_total_w: lanes over n; else gather, tasks share n',
+        'hgb_from_hgb_total: that of kernels.generated.sgd_step',
+        'hm_from_gy_hgw_total_w: lanes over i0_2; else gather, tasks share i0_2',
         'hgy_from_g_hgb_total_hgp_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
-        'hw_from_g_gy_hgb_total_hgw_total_m_p_w: lanes over n; else gather, tasks share n',
+        'hw_from_g_gy_hgb_total_hgw_total_m_p_w: lanes over i0_2; else gather, tasks share i0_2',
         'hg_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgb_total_from_gy_tgy_tw_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gy_m_p_tg_tgy_tm_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgb_total_from_gy_tgb_tgy_tw_w: lanes over i0; else gather, tasks share i0',
+        'tgw_total_from_g_gy_m_p_tg_tgw_tgy_tm_tp_tw_w: lanes over i0_2; else gather, tasks share i0_2',
         'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: lanes over n; else gather, tasks share n',
         'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: lanes over n; else gather, tasks share n',
     ),

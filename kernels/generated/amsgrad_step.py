@@ -25,8 +25,8 @@ from kernels.generated.rmsprop_step import (
     w_from_g_p_v,
 )
 from kernels.generated.sgd_step import (
-    gb_total_from_gb,
     gm_from_gb_total,
+    hgb_from_hgb_total,
 )
 from kernels.runtime import (
     Definition,
@@ -104,134 +104,126 @@ def k_from_h_w(k: Real1, h: Real1, w: Real1, N: int, tile: Tile) -> Task[...]:
 
 
 @task
-def gb_total_from_gy_h_w_plain(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int, eps: float, rate: float,
-        unbias: float, add: int, task: int, tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)
+def gb_total_from_gb_gy_h_w_plain(gb_total: Real1, gb: Real1, gy: Real1, h: Real1, w: Real1, I0: int, eps: float,
+        rate: float, unbias: float, task: int, tasks: int) -> None:
+    """gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + gb[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = -rate * gy[n] / (eps + sqrt(absolute(larger(h[n], w[n]))) / unbias)
-        if add != 0:
-            total += gb_total[n]
-        gb_total[n] = total
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        total = -rate * gy[i0] / (eps + sqrt(absolute(larger(h[i0], w[i0]))) / unbias) + gb[i0]
+        gb_total[i0] = total
 
 
 @task
-def gb_total_from_gy_h_w_over_n(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int, eps: float, rate: float,
-        unbias: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gb_total_from_gb_gy_h_w_over_i0(gb_total: Real1, gb: Real1, gy: Real1, h: Real1, w: Real1, I0: int, eps: float,
+        rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(unbias))))
-            if add != 0:
-                total = total + lanes.read(gb_total.line((n,), (1,)))
-            lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            h_lanes = lanes.read(h.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
+            total = gb_lanes - (lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(unbias))))
+            lanes.write_where(gb_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(unbias))))
-            if add != 0:
-                total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
-            lanes.write_where(gb_total.line((n,), (1,)), total, active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
+            total = gb_lanes - (lanes.fill(rate) * gy_lanes / (lanes.fill(eps) + (sqrt(absolute(maximum(h_lanes, w_lanes))) / lanes.fill(unbias))))
+            lanes.write_where(gb_total.line((i0,), (1,)), total, active)
 
 
-@choice(gb_total_from_gy_h_w_over_n, gb_total_from_gy_h_w_plain)
-def gb_total_from_gy_h_w(gb_total: Real1, gy: Real1, h: Real1, w: Real1, N: int, eps: float, rate: float,
-        unbias: float, add: int, tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)
+@choice(gb_total_from_gb_gy_h_w_over_i0, gb_total_from_gb_gy_h_w_plain)
+def gb_total_from_gb_gy_h_w(gb_total: Real1, gb: Real1, gy: Real1, h: Real1, w: Real1, I0: int, eps: float,
+        rate: float, unbias: float, tile: Tile) -> Task[...]:
+    """gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + gb[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return gb_total_from_gy_h_w_over_n
-    return gb_total_from_gy_h_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return gb_total_from_gb_gy_h_w_over_i0
+    return gb_total_from_gb_gy_h_w_plain
 
 
 @task
-def gk_total_from_g_gy_h_m_p_w_plain(gk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1, p: Real1, w: Real1,
-        N: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int,
-        task: int, tasks: int) -> None:
-    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*gy[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2*sqrt(Abs(maximum(h[n], w[n]))))
+def gk_total_from_g_gk_gy_h_m_p_w_plain(gk_total: Real1, g: Real1, gk: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, task: int, tasks: int) -> None:
+    """gk_total[i0_3] += rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + gk[i0_3]
 
-    gather, tasks share n
+    gather, tasks share i0_3
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_3, task, tasks)
+    for i0_3 in range(first, last):
         v0 = 1 / unbias
-        v1 = larger(h[n], w[n])
+        v1 = larger(h[i0_3], w[i0_3])
         v2 = sqrt(absolute(v1))
-        v3 = m[n]
-        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[n] + towards * g[n])) * sign(v1) * gy[n] / v2 / (v0 * v2 + eps)**2
-        if add != 0:
-            total += gk_total[n]
-        gk_total[n] = total
+        v3 = m[i0_3]
+        total = (rational(1, 2)) * v0 * rate * (v3 + (1 - beta) * (-v3 + decay * p[i0_3] + towards * g[i0_3])) * sign(v1) * gy[i0_3] / v2 / (v0 * v2 + eps)**2 + gk[i0_3]
+        gk_total[i0_3] = total
 
 
 @task
-def gk_total_from_g_gy_h_m_p_w_over_n(gk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1, p: Real1, w: Real1,
-        N: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gk_total_from_g_gk_gy_h_m_p_w_over_i0_3(gk_total: Real1, g: Real1, gk: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_3."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_3, lanes.width), task, tasks)
+    for i0_3 in range(first * lanes.width, min(I0_3, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_3 - i0_3)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_3,), (1,)))
+            gk_lanes = lanes.read(gk.line((i0_3,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_3,), (1,)))
+            h_lanes = lanes.read(h.line((i0_3,), (1,)))
+            m_lanes = lanes.read(m.line((i0_3,), (1,)))
+            p_lanes = lanes.read(p.line((i0_3,), (1,)))
+            w_lanes = lanes.read(w.line((i0_3,), (1,)))
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
             u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read(gk_total.line((n,), (1,)))
-            lanes.write_where(gk_total.line((n,), (1,)), total, lanes.where(True))
+            total = gk_lanes + (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_))
+            lanes.write_where(gk_total.line((i0_3,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_3,), (1,)), active)
+            gk_lanes = lanes.read_where(gk.line((i0_3,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_3,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_3,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_3,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_3,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_3,), (1,)), active)
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
             u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read_where(gk_total.line((n,), (1,)), active)
-            lanes.write_where(gk_total.line((n,), (1,)), total, active)
+            total = gk_lanes + (lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_))
+            lanes.write_where(gk_total.line((i0_3,), (1,)), total, active)
 
 
-@choice(gk_total_from_g_gy_h_m_p_w_over_n, gk_total_from_g_gy_h_m_p_w_plain)
-def gk_total_from_g_gy_h_m_p_w(gk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1, p: Real1, w: Real1, N: int,
-        beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, add: int,
+@choice(gk_total_from_g_gk_gy_h_m_p_w_over_i0_3, gk_total_from_g_gk_gy_h_m_p_w_plain)
+def gk_total_from_g_gk_gy_h_m_p_w(gk_total: Real1, g: Real1, gk: Real1, gy: Real1, h: Real1, m: Real1, p: Real1,
+        w: Real1, I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float,
         tile: Tile) -> Task[...]:
-    """gk_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(maximum(h[n], w[n]))*gy[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2*sqrt(Abs(maximum(h[n], w[n]))))
+    """gk_total[i0_3] += rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + gk[i0_3]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_3
+    else gather, tasks share i0_3
     """
-    if tile.lanes.width <= 8 * N:
-        return gk_total_from_g_gy_h_m_p_w_over_n
-    return gk_total_from_g_gy_h_m_p_w_plain
+    if tile.lanes.width <= 8 * I0_3:
+        return gk_total_from_g_gk_gy_h_m_p_w_over_i0_3
+    return gk_total_from_g_gk_gy_h_m_p_w_plain
 
 
 @task
@@ -283,58 +275,54 @@ def gh_from_gk_total_h_w(gh: Real1, gk_total: Real1, h: Real1, w: Real1, N: int,
 
 
 @task
-def gw_total_from_gk_total_h_w_plain(gw_total: Real1, gk_total: Real1, h: Real1, w: Real1, N: int, add: int,
+def gw_total_from_gk_total_gw_h_w_plain(gw_total: Real1, gk_total: Real1, gw: Real1, h: Real1, w: Real1, I0_2: int,
         task: int, tasks: int) -> None:
-    """gw_total[n] += (1 - indicator(h[n] >= w[n]))*gk_total[n]
+    """gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*gk_total[i0_2] + gw[i0_2]
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = (1 - indicator(h[n] >= w[n])) * gk_total[n]
-        if add != 0:
-            total += gw_total[n]
-        gw_total[n] = total
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
+        total = (1 - indicator(h[i0_2] >= w[i0_2])) * gk_total[i0_2] + gw[i0_2]
+        gw_total[i0_2] = total
 
 
 @task
-def gw_total_from_gk_total_h_w_over_n(gw_total: Real1, gk_total: Real1, h: Real1, w: Real1, N: int, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_gk_total_gw_h_w_over_i0_2(gw_total: Real1, gk_total: Real1, gw: Real1, h: Real1, w: Real1,
+        I0_2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            gk_total_lanes = lanes.read(gk_total.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            total = gk_total_lanes * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()))
-            if add != 0:
-                total = total + lanes.read(gw_total.line((n,), (1,)))
-            lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
+            gk_total_lanes = lanes.read(gk_total.line((i0_2,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0_2,), (1,)))
+            h_lanes = lanes.read(h.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
+            total = (gk_total_lanes * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()))) + gw_lanes
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gk_total_lanes = lanes.read_where(gk_total.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = gk_total_lanes * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()))
-            if add != 0:
-                total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
-            lanes.write_where(gw_total.line((n,), (1,)), total, active)
+            gk_total_lanes = lanes.read_where(gk_total.line((i0_2,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0_2,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
+            total = (gk_total_lanes * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()))) + gw_lanes
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, active)
 
 
-@choice(gw_total_from_gk_total_h_w_over_n, gw_total_from_gk_total_h_w_plain)
-def gw_total_from_gk_total_h_w(gw_total: Real1, gk_total: Real1, h: Real1, w: Real1, N: int, add: int,
+@choice(gw_total_from_gk_total_gw_h_w_over_i0_2, gw_total_from_gk_total_gw_h_w_plain)
+def gw_total_from_gk_total_gw_h_w(gw_total: Real1, gk_total: Real1, gw: Real1, h: Real1, w: Real1, I0_2: int,
         tile: Tile) -> Task[...]:
-    """gw_total[n] += (1 - indicator(h[n] >= w[n]))*gk_total[n]
+    """gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*gk_total[i0_2] + gw[i0_2]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return gw_total_from_gk_total_h_w_over_n
-    return gw_total_from_gk_total_h_w_plain
+    if tile.lanes.width <= 8 * I0_2:
+        return gw_total_from_gk_total_gw_h_w_over_i0_2
+    return gw_total_from_gk_total_gw_h_w_plain
 
 
 @task
@@ -463,108 +451,184 @@ def ty_from_g_h_m_p_tb_tk_tp_w(ty: Real1, g: Real1, h: Real1, m: Real1, p: Real1
 
 
 @task
-def hm_from_gy_h_hgk_total_w_plain(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, N: int, beta: float,
-        eps: float, rate: float, unbias: float, task: int, tasks: int) -> None:
-    """hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2*sqrt(Abs(maximum(h[n], w[n]))))
+def gw_total_from_g_gk_gw_gy_h_m_p_w_plain(gw_total: Real1, g: Real1, gk: Real1, gw: Real1, gy: Real1, h: Real1,
+        m: Real1, p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, task: int, tasks: int) -> None:
+    """gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*(rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(maximum(h[i0_2], w[i0_2]))*gy[i0_2]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_2], w[i0_2])))/unbias)**2*sqrt(Abs(maximum(h[i0_2], w[i0_2])))) + gk[i0_2]) + gw[i0_2]
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 1 / unbias
-        v1 = larger(h[n], w[n])
-        v2 = sqrt(absolute(v1))
-        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[n] * hgk_total[n] / v2 / (v0 * v2 + eps)**2
-        hm[n] = total
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
+        v0 = h[i0_2]
+        v1 = w[i0_2]
+        v2 = 1 / unbias
+        v3 = larger(v0, v1)
+        v4 = sqrt(absolute(v3))
+        v5 = m[i0_2]
+        total = (1 - indicator(v0 >= v1)) * ((rational(1, 2)) * v2 * rate * (v5 + (1 - beta) * (-v5 + decay * p[i0_2] + towards * g[i0_2])) * sign(v3) * gy[i0_2] / v4 / (v2 * v4 + eps)**2 + gk[i0_2]) + gw[i0_2]
+        gw_total[i0_2] = total
 
 
 @task
-def hm_from_gy_h_hgk_total_w_over_n(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, N: int, beta: float,
-        eps: float, rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_g_gk_gw_gy_h_m_p_w_over_i0_2(gw_total: Real1, g: Real1, gk: Real1, gw: Real1, gy: Real1, h: Real1,
+        m: Real1, p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 1 / unbias
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gk_lanes = lanes.read(gk.line((i0_2,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            h_lanes = lanes.read(h.line((i0_2,), (1,)))
+            m_lanes = lanes.read(m.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
-            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
-            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
-            lanes.write_where(hm.line((n,), (1,)), total, lanes.where(True))
+            u_ = (v0 * v2) + lanes.fill(eps)
+            total = gw_lanes + ((lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * (gk_lanes + (lanes.fill((rational(1, 2)) * rate) * gy_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_))))
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gk_lanes = lanes.read_where(gk.line((i0_2,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_2,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
+            v0 = lanes.fill(one()) / lanes.fill(unbias)
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (v0 * v2) + lanes.fill(eps)
+            total = gw_lanes + ((lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * (gk_lanes + (lanes.fill((rational(1, 2)) * rate) * gy_lanes * v0 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_))))
+            lanes.write_where(gw_total.line((i0_2,), (1,)), total, active)
+
+
+@choice(gw_total_from_g_gk_gw_gy_h_m_p_w_over_i0_2, gw_total_from_g_gk_gw_gy_h_m_p_w_plain)
+def gw_total_from_g_gk_gw_gy_h_m_p_w(gw_total: Real1, g: Real1, gk: Real1, gw: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, w: Real1, I0_2: int, beta: float, decay: float, eps: float, rate: float, towards: float,
+        unbias: float, tile: Tile) -> Task[...]:
+    """gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*(rate*((1 - beta)*(decay*p[i0_2] + towards*g[i0_2] - m[i0_2]) + m[i0_2])*sign(maximum(h[i0_2], w[i0_2]))*gy[i0_2]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_2], w[i0_2])))/unbias)**2*sqrt(Abs(maximum(h[i0_2], w[i0_2])))) + gk[i0_2]) + gw[i0_2]
+
+    lanes over i0_2
+    else gather, tasks share i0_2
+    """
+    if tile.lanes.width <= 8 * I0_2:
+        return gw_total_from_g_gk_gw_gy_h_m_p_w_over_i0_2
+    return gw_total_from_g_gk_gw_gy_h_m_p_w_plain
+
+
+@task
+def hm_from_gy_h_hgk_total_w_plain(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, I0_3: int,
+        beta: float, eps: float, rate: float, unbias: float, task: int, tasks: int) -> None:
+    """hm[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*hgk_total[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3]))))
+
+    gather, tasks share i0_3
+    """
+    first, last = share(I0_3, task, tasks)
+    for i0_3 in range(first, last):
+        v0 = 1 / unbias
+        v1 = larger(h[i0_3], w[i0_3])
+        v2 = sqrt(absolute(v1))
+        total = (rational(1, 2)) * v0 * beta * rate * sign(v1) * gy[i0_3] * hgk_total[i0_3] / v2 / (v0 * v2 + eps)**2
+        hm[i0_3] = total
+
+
+@task
+def hm_from_gy_h_hgk_total_w_over_i0_3(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, I0_3: int,
+        beta: float, eps: float, rate: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_3."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I0_3, lanes.width), task, tasks)
+    for i0_3 in range(first * lanes.width, min(I0_3, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_3 - i0_3)
+        if count == lanes.width:
+            gy_lanes = lanes.read(gy.line((i0_3,), (1,)))
+            h_lanes = lanes.read(h.line((i0_3,), (1,)))
+            hgk_total_lanes = lanes.read(hgk_total.line((i0_3,), (1,)))
+            w_lanes = lanes.read(w.line((i0_3,), (1,)))
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
             u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
             total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
-            lanes.write_where(hm.line((n,), (1,)), total, active)
+            lanes.write_where(hm.line((i0_3,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gy_lanes = lanes.read_where(gy.line((i0_3,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_3,), (1,)), active)
+            hgk_total_lanes = lanes.read_where(hgk_total.line((i0_3,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_3,), (1,)), active)
+            v0 = 1 / unbias
+            v1 = maximum(h_lanes, w_lanes)
+            v2 = sqrt(absolute(v1))
+            u_ = (lanes.fill(v0) * v2) + lanes.fill(eps)
+            total = lanes.fill((rational(1, 2)) * v0 * beta * rate) * gy_lanes * hgk_total_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (u_ * u_)
+            lanes.write_where(hm.line((i0_3,), (1,)), total, active)
 
 
-@choice(hm_from_gy_h_hgk_total_w_over_n, hm_from_gy_h_hgk_total_w_plain)
-def hm_from_gy_h_hgk_total_w(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, N: int, beta: float,
+@choice(hm_from_gy_h_hgk_total_w_over_i0_3, hm_from_gy_h_hgk_total_w_plain)
+def hm_from_gy_h_hgk_total_w(hm: Real1, gy: Real1, h: Real1, hgk_total: Real1, w: Real1, I0_3: int, beta: float,
         eps: float, rate: float, unbias: float, tile: Tile) -> Task[...]:
-    """hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2*sqrt(Abs(maximum(h[n], w[n]))))
+    """hm[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*hgk_total[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3]))))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_3
+    else gather, tasks share i0_3
     """
-    if tile.lanes.width <= 8 * N:
-        return hm_from_gy_h_hgk_total_w_over_n
+    if tile.lanes.width <= 8 * I0_3:
+        return hm_from_gy_h_hgk_total_w_over_i0_3
     return hm_from_gy_h_hgk_total_w_plain
 
 
 @task
 def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, task: int, tasks: int) -> None:
-    """hh[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, task: int, tasks: int) -> None:
+    """hh[i0_3] += rate*(-((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*hgk_total[i0_3] + 2*hgb_total[i0_3]/sqrt(Abs(maximum(h[i0_3], w[i0_3]))))*indicator(h[i0_3] >= w[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2)
 
-    gather, tasks share n
+    gather, tasks share i0_3
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_3, task, tasks)
+    for i0_3 in range(first, last):
         v0 = 1 / unbias
-        v1 = h[n]
-        v2 = w[n]
+        v1 = h[i0_3]
+        v2 = w[i0_3]
         v3 = larger(v1, v2)
         v4 = sign(v3)
         v5 = absolute(v3)
         v6 = sqrt(v5)
         v7 = v0 * v6 + eps
-        v8 = m[n]
-        total = (rational(1, 4)) * v0 * v4 * rate * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[n] + towards * g[n])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v6) * indicator(v1 >= v2) * gy[n] / v7**2
-        hh[n] = total
+        v8 = m[i0_3]
+        total = (rational(1, 4)) * v0 * v4 * rate * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[i0_3] + towards * g[i0_3])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[i0_3] + 2 * hgb_total[i0_3] / v6) * indicator(v1 >= v2) * gy[i0_3] / v7**2
+        hh[i0_3] = total
 
 
 @task
-def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_3."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_3, lanes.width), task, tasks)
+    for i0_3 in range(first * lanes.width, min(I0_3, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_3 - i0_3)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
-            hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_3,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_3,), (1,)))
+            h_lanes = lanes.read(h.line((i0_3,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((i0_3,), (1,)))
+            hgk_total_lanes = lanes.read(hgk_total.line((i0_3,), (1,)))
+            m_lanes = lanes.read(m.line((i0_3,), (1,)))
+            p_lanes = lanes.read(p.line((i0_3,), (1,)))
+            w_lanes = lanes.read(w.line((i0_3,), (1,)))
             v0 = lanes.fill(one()) / lanes.fill(unbias)
             v1 = maximum(h_lanes, w_lanes)
             v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
@@ -572,17 +636,17 @@ def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hh: Real1, g: Real1, gy: Rea
             v4 = sqrt(v3)
             v5 = (v0 * v4) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) * select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()) / (v5 * v5)
-            lanes.write_where(hh.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hh.line((i0_3,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
-            hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_3,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_3,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_3,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((i0_3,), (1,)), active)
+            hgk_total_lanes = lanes.read_where(hgk_total.line((i0_3,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_3,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_3,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_3,), (1,)), active)
             v0 = lanes.fill(one()) / lanes.fill(unbias)
             v1 = maximum(h_lanes, w_lanes)
             v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
@@ -590,64 +654,64 @@ def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hh: Real1, g: Real1, gy: Rea
             v4 = sqrt(v3)
             v5 = (v0 * v4) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) * select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero()) / (v5 * v5)
-            lanes.write_where(hh.line((n,), (1,)), total, active)
+            lanes.write_where(hh.line((i0_3,), (1,)), total, active)
 
 
-@choice(hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n, hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
+@choice(hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3, hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
 def hh_from_g_gy_h_hgb_total_hgk_total_m_p_w(hh: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, tile: Tile) -> Task[...]:
-    """hh[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, tile: Tile) -> Task[...]:
+    """hh[i0_3] += rate*(-((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*hgk_total[i0_3] + 2*hgb_total[i0_3]/sqrt(Abs(maximum(h[i0_3], w[i0_3]))))*indicator(h[i0_3] >= w[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2)
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_3
+    else gather, tasks share i0_3
     """
-    if tile.lanes.width <= 8 * N:
-        return hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n
+    if tile.lanes.width <= 8 * I0_3:
+        return hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3
     return hh_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain
 
 
 @task
 def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, task: int, tasks: int) -> None:
-    """hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, task: int, tasks: int) -> None:
+    """hw[i0_3] += rate*(1 - indicator(h[i0_3] >= w[i0_3]))*(-((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*hgk_total[i0_3] + 2*hgb_total[i0_3]/sqrt(Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2)
 
-    gather, tasks share n
+    gather, tasks share i0_3
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_3, task, tasks)
+    for i0_3 in range(first, last):
         v0 = 1 / unbias
-        v1 = h[n]
-        v2 = w[n]
+        v1 = h[i0_3]
+        v2 = w[i0_3]
         v3 = larger(v1, v2)
         v4 = sign(v3)
         v5 = absolute(v3)
         v6 = sqrt(v5)
         v7 = v0 * v6 + eps
-        v8 = m[n]
-        total = (rational(1, 4)) * v0 * v4 * rate * (1 - indicator(v1 >= v2)) * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[n] + towards * g[n])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[n] + 2 * hgb_total[n] / v6) * gy[n] / v7**2
-        hw[n] = total
+        v8 = m[i0_3]
+        total = (rational(1, 4)) * v0 * v4 * rate * (1 - indicator(v1 >= v2)) * (-v4 * (v8 + (1 - beta) * (-v8 + decay * p[i0_3] + towards * g[i0_3])) * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2)))) * hgk_total[i0_3] + 2 * hgb_total[i0_3] / v6) * gy[i0_3] / v7**2
+        hw[i0_3] = total
 
 
 @task
-def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0_3."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_3, lanes.width), task, tasks)
+    for i0_3 in range(first * lanes.width, min(I0_3, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_3 - i0_3)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            hgb_total_lanes = lanes.read(hgb_total.line((n,), (1,)))
-            hgk_total_lanes = lanes.read(hgk_total.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_3,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_3,), (1,)))
+            h_lanes = lanes.read(h.line((i0_3,), (1,)))
+            hgb_total_lanes = lanes.read(hgb_total.line((i0_3,), (1,)))
+            hgk_total_lanes = lanes.read(hgk_total.line((i0_3,), (1,)))
+            m_lanes = lanes.read(m.line((i0_3,), (1,)))
+            p_lanes = lanes.read(p.line((i0_3,), (1,)))
+            w_lanes = lanes.read(w.line((i0_3,), (1,)))
             v0 = lanes.fill(one()) / lanes.fill(unbias)
             v1 = maximum(h_lanes, w_lanes)
             v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
@@ -655,17 +719,17 @@ def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Rea
             v4 = sqrt(v3)
             v5 = (v0 * v4) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) / (v5 * v5)
-            lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hw.line((i0_3,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            hgb_total_lanes = lanes.read_where(hgb_total.line((n,), (1,)), active)
-            hgk_total_lanes = lanes.read_where(hgk_total.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_3,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_3,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_3,), (1,)), active)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((i0_3,), (1,)), active)
+            hgk_total_lanes = lanes.read_where(hgk_total.line((i0_3,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_3,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_3,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_3,), (1,)), active)
             v0 = lanes.fill(one()) / lanes.fill(unbias)
             v1 = maximum(h_lanes, w_lanes)
             v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
@@ -673,20 +737,20 @@ def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n(hw: Real1, g: Real1, gy: Rea
             v4 = sqrt(v3)
             v5 = (v0 * v4) + lanes.fill(eps)
             total = lanes.fill((rational(1, 4)) * rate) * gy_lanes * v0 * v2 * (lanes.fill(one()) - select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())) * ((lanes.fill(real(2)) * hgb_total_lanes / v4) - (hgk_total_lanes * v2 * (m_lanes + (lanes.fill(1 - beta) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))) * ((lanes.fill(real(2)) * v0 / v3 / v5) + power(v3, lanes.fill(rational(-3, 2)))))) / (v5 * v5)
-            lanes.write_where(hw.line((n,), (1,)), total, active)
+            lanes.write_where(hw.line((i0_3,), (1,)), total, active)
 
 
-@choice(hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n, hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
+@choice(hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3, hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain)
 def hw_from_g_gy_h_hgb_total_hgk_total_m_p_w(hw: Real1, g: Real1, gy: Real1, h: Real1, hgb_total: Real1,
-        hgk_total: Real1, m: Real1, p: Real1, w: Real1, N: int, beta: float, decay: float, eps: float, rate: float,
-        towards: float, unbias: float, tile: Tile) -> Task[...]:
-    """hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*hgk_total[n] + 2*hgb_total[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+        hgk_total: Real1, m: Real1, p: Real1, w: Real1, I0_3: int, beta: float, decay: float, eps: float,
+        rate: float, towards: float, unbias: float, tile: Tile) -> Task[...]:
+    """hw[i0_3] += rate*(1 - indicator(h[i0_3] >= w[i0_3]))*(-((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*hgk_total[i0_3] + 2*hgb_total[i0_3]/sqrt(Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2)
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_3
+    else gather, tasks share i0_3
     """
-    if tile.lanes.width <= 8 * N:
-        return hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_n
+    if tile.lanes.width <= 8 * I0_3:
+        return hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_over_i0_3
     return hw_from_g_gy_h_hgb_total_hgk_total_m_p_w_plain
 
 
@@ -859,206 +923,204 @@ def hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w(hp: Real1, g: Real1, gw_tot
 
 
 @task
-def tgb_total_from_gy_h_tgy_th_tw_w_plain(tgb_total: Real1, gy: Real1, h: Real1, tgy: Real1, th: Real1, tw: Real1,
-        w: Real1, N: int, eps: float, rate: float, unbias: float, add: int, task: int, tasks: int) -> None:
-    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))*gy[n]*tw[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*sqrt(Abs(maximum(h[n], w[n])))) + indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*sqrt(Abs(maximum(h[n], w[n])))))/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)
+def tgb_total_from_gy_h_tgb_tgy_th_tw_w_plain(tgb_total: Real1, gy: Real1, h: Real1, tgb: Real1, tgy: Real1,
+        th: Real1, tw: Real1, w: Real1, I0: int, eps: float, rate: float, unbias: float, task: int,
+        tasks: int) -> None:
+    """tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + rate*(1 - indicator(h[i0] >= w[i0]))*sign(maximum(h[i0], w[i0]))*gy[i0]*tw[i0]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias)**2*sqrt(Abs(maximum(h[i0], w[i0])))) + rate*indicator(h[i0] >= w[i0])*sign(maximum(h[i0], w[i0]))*gy[i0]*th[i0]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias)**2*sqrt(Abs(maximum(h[i0], w[i0])))) + tgb[i0]
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
         v0 = 1 / unbias
-        v1 = h[n]
-        v2 = w[n]
+        v1 = h[i0]
+        v2 = w[i0]
         v3 = larger(v1, v2)
         v4 = sqrt(absolute(v3))
-        v5 = 1 / (v0 * v4 + eps)
+        v5 = v0 * v4 + eps
         v6 = indicator(v1 >= v2)
-        v7 = (rational(1, 2)) * v0 * v5 * sign(v3) * gy[n] / v4
-        total = v5 * rate * (v6 * v7 * th[n] + v7 * (1 - v6) * tw[n] - tgy[n])
-        if add != 0:
-            total += tgb_total[n]
-        tgb_total[n] = total
+        v7 = (rational(1, 2)) * v0 * rate * sign(v3) * gy[i0] / v4 / v5**2
+        total = v6 * v7 * th[i0] + v7 * (1 - v6) * tw[i0] + tgb[i0] - rate * tgy[i0] / v5
+        tgb_total[i0] = total
 
 
 @task
-def tgb_total_from_gy_h_tgy_th_tw_w_over_n(tgb_total: Real1, gy: Real1, h: Real1, tgy: Real1, th: Real1, tw: Real1,
-        w: Real1, N: int, eps: float, rate: float, unbias: float, add: int, tile: Tile, task: int,
+def tgb_total_from_gy_h_tgb_tgy_th_tw_w_over_i0(tgb_total: Real1, gy: Real1, h: Real1, tgb: Real1, tgy: Real1,
+        th: Real1, tw: Real1, w: Real1, I0: int, eps: float, rate: float, unbias: float, tile: Tile, task: int,
         tasks: int) -> None:
-    """Lanes over n."""
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            th_lanes = lanes.read(th.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            h_lanes = lanes.read(h.line((i0,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((i0,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0,), (1,)))
+            th_lanes = lanes.read(th.line((i0,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
-            v3 = lanes.fill(one()) / ((lanes.fill(v0) * v2) + lanes.fill(eps))
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
             v4 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v5 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v3 * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2
-            total = lanes.fill(rate) * v3 * ((th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - tgy_lanes)
-            if add != 0:
-                total = total + lanes.read(tgb_total.line((n,), (1,)))
-            lanes.write_where(tgb_total.line((n,), (1,)), total, lanes.where(True))
+            v5 = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (v3 * v3)
+            total = tgb_lanes + (th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - (lanes.fill(rate) * tgy_lanes / v3)
+            lanes.write_where(tgb_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            th_lanes = lanes.read_where(th.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((i0,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0,), (1,)), active)
+            th_lanes = lanes.read_where(th.line((i0,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
             v2 = sqrt(absolute(v1))
-            v3 = lanes.fill(one()) / ((lanes.fill(v0) * v2) + lanes.fill(eps))
+            v3 = (lanes.fill(v0) * v2) + lanes.fill(eps)
             v4 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v5 = lanes.fill((rational(1, 2)) * v0) * gy_lanes * v3 * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2
-            total = lanes.fill(rate) * v3 * ((th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - tgy_lanes)
-            if add != 0:
-                total = total + lanes.read_where(tgb_total.line((n,), (1,)), active)
-            lanes.write_where(tgb_total.line((n,), (1,)), total, active)
+            v5 = lanes.fill((rational(1, 2)) * v0 * rate) * gy_lanes * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1))) / v2 / (v3 * v3)
+            total = tgb_lanes + (th_lanes * v4 * v5) + (tw_lanes * v5 * (lanes.fill(one()) - v4)) - (lanes.fill(rate) * tgy_lanes / v3)
+            lanes.write_where(tgb_total.line((i0,), (1,)), total, active)
 
 
-@choice(tgb_total_from_gy_h_tgy_th_tw_w_over_n, tgb_total_from_gy_h_tgy_th_tw_w_plain)
-def tgb_total_from_gy_h_tgy_th_tw_w(tgb_total: Real1, gy: Real1, h: Real1, tgy: Real1, th: Real1, tw: Real1,
-        w: Real1, N: int, eps: float, rate: float, unbias: float, add: int, tile: Tile) -> Task[...]:
-    """tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))*gy[n]*tw[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*sqrt(Abs(maximum(h[n], w[n])))) + indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n]/(2*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*sqrt(Abs(maximum(h[n], w[n])))))/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)
+@choice(tgb_total_from_gy_h_tgb_tgy_th_tw_w_over_i0, tgb_total_from_gy_h_tgb_tgy_th_tw_w_plain)
+def tgb_total_from_gy_h_tgb_tgy_th_tw_w(tgb_total: Real1, gy: Real1, h: Real1, tgb: Real1, tgy: Real1, th: Real1,
+        tw: Real1, w: Real1, I0: int, eps: float, rate: float, unbias: float, tile: Tile) -> Task[...]:
+    """tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + rate*(1 - indicator(h[i0] >= w[i0]))*sign(maximum(h[i0], w[i0]))*gy[i0]*tw[i0]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias)**2*sqrt(Abs(maximum(h[i0], w[i0])))) + rate*indicator(h[i0] >= w[i0])*sign(maximum(h[i0], w[i0]))*gy[i0]*th[i0]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias)**2*sqrt(Abs(maximum(h[i0], w[i0])))) + tgb[i0]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return tgb_total_from_gy_h_tgy_th_tw_w_over_n
-    return tgb_total_from_gy_h_tgy_th_tw_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return tgb_total_from_gy_h_tgb_tgy_th_tw_w_over_i0
+    return tgb_total_from_gy_h_tgb_tgy_th_tw_w_plain
 
 
 @task
-def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
-        p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
-        decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, task: int,
+def tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_plain(tgk_total: Real1, g: Real1, gy: Real1, h: Real1,
+        m: Real1, p: Real1, tg: Real1, tgk: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1,
+        I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, task: int,
         tasks: int) -> None:
-    """tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(maximum(h[n], w[n]))) - (1 - indicator(h[n] >= w[n]))*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]*tw[n] - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+    """tgk_total[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tm[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + decay*rate*(1 - beta)*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tp[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + rate*towards*(1 - beta)*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tg[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) - rate*(1 - indicator(h[i0_3] >= w[i0_3]))*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))**2*gy[i0_3]*tw[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2) - rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*indicator(h[i0_3] >= w[i0_3])*sign(maximum(h[i0_3], w[i0_3]))**2*gy[i0_3]*th[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2) + rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*tgy[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + tgk[i0_3]
 
-    gather, tasks share n
+    gather, tasks share i0_3
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
+    first, last = share(I0_3, task, tasks)
+    for i0_3 in range(first, last):
         v0 = 1 / unbias
-        v1 = h[n]
-        v2 = w[n]
+        v1 = h[i0_3]
+        v2 = w[i0_3]
         v3 = larger(v1, v2)
-        v4 = sign(v3)
-        v5 = absolute(v3)
-        v6 = sqrt(v5)
-        v7 = v0 * v6 + eps
-        v8 = gy[n]
-        v9 = 2 / v6
-        v10 = v8 * v9
-        v11 = 1 - beta
-        v12 = v10 * v11
-        v13 = m[n]
-        v14 = v11 * (-v13 + decay * p[n] + towards * g[n]) + v13
-        v15 = indicator(v1 >= v2)
-        v16 = v14 * v4 * v8 * (2 * v0 / v5 / v7 + power(v5, (rational(-3, 2))))
-        total = (rational(1, 4)) * v0 * v4 * rate * (v10 * beta * tm[n] + v12 * decay * tp[n] + v12 * towards * tg[n] + v14 * v9 * tgy[n] - v15 * v16 * th[n] - v16 * (1 - v15) * tw[n]) / v7**2
-        if add != 0:
-            total += tgk_total[n]
-        tgk_total[n] = total
+        v4 = absolute(v3)
+        v5 = sqrt(v4)
+        v6 = v0 * v5 + eps
+        v7 = 1 / v6**2
+        v8 = gy[i0_3]
+        v9 = sign(v3)
+        v10 = (rational(1, 2)) * v9 / v5
+        v11 = v0 * v10 * v7 * v8 * rate
+        v12 = 1 - beta
+        v13 = v11 * v12
+        v14 = m[i0_3]
+        v15 = v0 * v7 * rate * (v12 * (-v14 + decay * p[i0_3] + towards * g[i0_3]) + v14)
+        v16 = indicator(v1 >= v2)
+        v17 = (rational(1, 4)) * v9**2 * v15 * v8 * (2 * v0 / v4 / v6 + power(v4, (rational(-3, 2))))
+        total = v10 * v15 * tgy[i0_3] + v11 * beta * tm[i0_3] + v13 * decay * tp[i0_3] + v13 * towards * tg[i0_3] - v16 * v17 * th[i0_3] - v17 * (1 - v16) * tw[i0_3] + tgk[i0_3]
+        tgk_total[i0_3] = total
 
 
 @task
-def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
-        p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
-        decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
+def tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_over_i0_3(tgk_total: Real1, g: Real1, gy: Real1, h: Real1,
+        m: Real1, p: Real1, tg: Real1, tgk: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1,
+        I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over i0_3."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_3, lanes.width), task, tasks)
+    for i0_3 in range(first * lanes.width, min(I0_3, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_3 - i0_3)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            h_lanes = lanes.read(h.line((n,), (1,)))
-            m_lanes = lanes.read(m.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
-            th_lanes = lanes.read(th.line((n,), (1,)))
-            tm_lanes = lanes.read(tm.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0_3,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_3,), (1,)))
+            h_lanes = lanes.read(h.line((i0_3,), (1,)))
+            m_lanes = lanes.read(m.line((i0_3,), (1,)))
+            p_lanes = lanes.read(p.line((i0_3,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0_3,), (1,)))
+            tgk_lanes = lanes.read(tgk.line((i0_3,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0_3,), (1,)))
+            th_lanes = lanes.read(th.line((i0_3,), (1,)))
+            tm_lanes = lanes.read(tm.line((i0_3,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0_3,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0_3,), (1,)))
+            w_lanes = lanes.read(w.line((i0_3,), (1,)))
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
-            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
-            v3 = absolute(v1)
-            v4 = sqrt(v3)
-            v5 = (lanes.fill(v0) * v4) + lanes.fill(eps)
-            v6 = lanes.fill(real(2)) / v4
-            v7 = gy_lanes * v6
-            v8 = 1 - beta
-            v9 = lanes.fill(v8) * v7
-            v10 = m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            v11 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v12 = gy_lanes * v10 * v2 * ((lanes.fill(2 * v0) / v3 / v5) + power(v3, lanes.fill(rational(-3, 2))))
-            total = lanes.fill((rational(1, 4)) * v0 * rate) * v2 * ((lanes.fill(towards) * tg_lanes * v9) + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (th_lanes * v11 * v12) - (tw_lanes * v12 * (lanes.fill(one()) - v11))) / (v5 * v5)
-            if add != 0:
-                total = total + lanes.read(tgk_total.line((n,), (1,)))
-            lanes.write_where(tgk_total.line((n,), (1,)), total, lanes.where(True))
+            v2 = absolute(v1)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v0) * v3) + lanes.fill(eps)
+            v5 = lanes.fill(one()) / (v4 * v4)
+            v6 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v7 = lanes.fill(rational(1, 2)) * v6 / v3
+            v8 = lanes.fill(v0 * rate) * gy_lanes * v5 * v7
+            v9 = 1 - beta
+            v10 = lanes.fill(v9) * v8
+            v11 = lanes.fill(v0 * rate) * v5 * (m_lanes + (lanes.fill(v9) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes)))
+            v12 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v13 = lanes.fill(rational(1, 4)) * (v6 * v6) * gy_lanes * v11 * ((lanes.fill(2 * v0) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2))))
+            total = (lanes.fill(towards) * tg_lanes * v10) + tgk_lanes + (tgy_lanes * v11 * v7) + (lanes.fill(beta) * tm_lanes * v8) + (lanes.fill(decay) * tp_lanes * v10) - (th_lanes * v12 * v13) - (tw_lanes * v13 * (lanes.fill(one()) - v12))
+            lanes.write_where(tgk_total.line((i0_3,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            h_lanes = lanes.read_where(h.line((n,), (1,)), active)
-            m_lanes = lanes.read_where(m.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
-            th_lanes = lanes.read_where(th.line((n,), (1,)), active)
-            tm_lanes = lanes.read_where(tm.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_3,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_3,), (1,)), active)
+            h_lanes = lanes.read_where(h.line((i0_3,), (1,)), active)
+            m_lanes = lanes.read_where(m.line((i0_3,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_3,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0_3,), (1,)), active)
+            tgk_lanes = lanes.read_where(tgk.line((i0_3,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0_3,), (1,)), active)
+            th_lanes = lanes.read_where(th.line((i0_3,), (1,)), active)
+            tm_lanes = lanes.read_where(tm.line((i0_3,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0_3,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0_3,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_3,), (1,)), active)
             v0 = 1 / unbias
             v1 = maximum(h_lanes, w_lanes)
-            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
-            v3 = absolute(v1)
-            v4 = sqrt(v3)
-            v5 = (lanes.fill(v0) * v4) + lanes.fill(eps)
-            v6 = lanes.fill(real(2)) / v4
-            v7 = gy_lanes * v6
-            v8 = 1 - beta
-            v9 = lanes.fill(v8) * v7
-            v10 = m_lanes + (lanes.fill(v8) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes))
-            v11 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
-            v12 = gy_lanes * v10 * v2 * ((lanes.fill(2 * v0) / v3 / v5) + power(v3, lanes.fill(rational(-3, 2))))
-            total = lanes.fill((rational(1, 4)) * v0 * rate) * v2 * ((lanes.fill(towards) * tg_lanes * v9) + (tgy_lanes * v10 * v6) + (lanes.fill(beta) * tm_lanes * v7) + (lanes.fill(decay) * tp_lanes * v9) - (th_lanes * v11 * v12) - (tw_lanes * v12 * (lanes.fill(one()) - v11))) / (v5 * v5)
-            if add != 0:
-                total = total + lanes.read_where(tgk_total.line((n,), (1,)), active)
-            lanes.write_where(tgk_total.line((n,), (1,)), total, active)
+            v2 = absolute(v1)
+            v3 = sqrt(v2)
+            v4 = (lanes.fill(v0) * v3) + lanes.fill(eps)
+            v5 = lanes.fill(one()) / (v4 * v4)
+            v6 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v7 = lanes.fill(rational(1, 2)) * v6 / v3
+            v8 = lanes.fill(v0 * rate) * gy_lanes * v5 * v7
+            v9 = 1 - beta
+            v10 = lanes.fill(v9) * v8
+            v11 = lanes.fill(v0 * rate) * v5 * (m_lanes + (lanes.fill(v9) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes) - m_lanes)))
+            v12 = select(h_lanes >= w_lanes, lanes.fill(one()), lanes.zero())
+            v13 = lanes.fill(rational(1, 4)) * (v6 * v6) * gy_lanes * v11 * ((lanes.fill(2 * v0) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2))))
+            total = (lanes.fill(towards) * tg_lanes * v10) + tgk_lanes + (tgy_lanes * v11 * v7) + (lanes.fill(beta) * tm_lanes * v8) + (lanes.fill(decay) * tp_lanes * v10) - (th_lanes * v12 * v13) - (tw_lanes * v13 * (lanes.fill(one()) - v12))
+            lanes.write_where(tgk_total.line((i0_3,), (1,)), total, active)
 
 
-@choice(tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n, tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain)
-def tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
-        p: Real1, tg: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1, N: int, beta: float,
-        decay: float, eps: float, rate: float, towards: float, unbias: float, add: int, tile: Tile) -> Task[...]:
-    """tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - beta)*gy[n]*tp[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*towards*(1 - beta)*gy[n]*tg[n]/sqrt(Abs(maximum(h[n], w[n]))) - (1 - indicator(h[n] >= w[n]))*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))*gy[n]*tw[n] - ((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n], w[n]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)*Abs(maximum(h[n], w[n]))))*indicator(h[n] >= w[n])*sign(maximum(h[n], w[n]))*gy[n]*th[n] + 2*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*tgy[n]/sqrt(Abs(maximum(h[n], w[n]))))*sign(maximum(h[n], w[n]))/(4*unbias*(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)**2)
+@choice(tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_over_i0_3,
+    tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_plain)
+def tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w(tgk_total: Real1, g: Real1, gy: Real1, h: Real1, m: Real1,
+        p: Real1, tg: Real1, tgk: Real1, tgy: Real1, th: Real1, tm: Real1, tp: Real1, tw: Real1, w: Real1,
+        I0_3: int, beta: float, decay: float, eps: float, rate: float, towards: float, unbias: float,
+        tile: Tile) -> Task[...]:
+    """tgk_total[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tm[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + decay*rate*(1 - beta)*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tp[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + rate*towards*(1 - beta)*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tg[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) - rate*(1 - indicator(h[i0_3] >= w[i0_3]))*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*sign(maximum(h[i0_3], w[i0_3]))**2*gy[i0_3]*tw[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2) - rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(Abs(maximum(h[i0_3], w[i0_3]))**(-3/2) + 2/(unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)*Abs(maximum(h[i0_3], w[i0_3]))))*indicator(h[i0_3] >= w[i0_3])*sign(maximum(h[i0_3], w[i0_3]))**2*gy[i0_3]*th[i0_3]/(4*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2) + rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*sign(maximum(h[i0_3], w[i0_3]))*tgy[i0_3]/(2*unbias*(eps + sqrt(Abs(maximum(h[i0_3], w[i0_3])))/unbias)**2*sqrt(Abs(maximum(h[i0_3], w[i0_3])))) + tgk[i0_3]
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_3
+    else gather, tasks share i0_3
     """
-    if tile.lanes.width <= 8 * N:
-        return tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_over_n
-    return tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w_plain
+    if tile.lanes.width <= 8 * I0_3:
+        return tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_over_i0_3
+    return tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -1124,8 +1186,8 @@ DEFINITION = Definition(
         Tensor('tgw', ('N',)),
         Tensor('tgk', ('N',)),
         Tensor('tgb_total', ('N',)),
-        Tensor('tgw_total', ('N',)),
         Tensor('tgk_total', ('N',)),
+        Tensor('tgw_total', ('N',)),
         Tensor('tgp', ('N',)),
         Tensor('tgg', ('N',)),
         Tensor('tgm', ('N',)),
@@ -1185,37 +1247,17 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gb_total[i0] += gb[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gk_total', 'gk'),
-                    ('N',),
-                    linear=('gk',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)
-                    gb_total_from_gy_h_w,
-                    ('gb_total', 'gy', 'h', 'w'),
+                Phase(  # gb_total[i0] += -rate*gy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + gb[i0]
+                    gb_total_from_gb_gy_h_w,
+                    ('gb_total', 'gb', 'gy', 'h', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'unbias'),
-                    linear=('gy',),
                 ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(maximum...
-                    gk_total_from_g_gy_h_m_p_w,
-                    ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
+                Phase(  # gk_total[i0_3] += rate*((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3...
+                    gk_total_from_g_gk_gy_h_m_p_w,
+                    ('gk_total', 'g', 'gk', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
                 ),
                 Phase(  # gh[n] += indicator(h[n] >= w[n])*gk_total[n]
                     gh_from_gk_total_h_w,
@@ -1223,11 +1265,10 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gk_total',),
                 ),
-                Phase(  # gw_total[n] += (1 - indicator(h[n] >= w[n]))*gk_total[n]
-                    gw_total_from_gk_total_h_w,
-                    ('gw_total', 'gk_total', 'h', 'w'),
+                Phase(  # gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*gk_total[i0_2] + gw[i0_2]
+                    gw_total_from_gk_total_gw_h_w,
+                    ('gw_total', 'gk_total', 'gw', 'h', 'w'),
                     ('N',),
-                    linear=('gk_total',),
                 ),
                 Phase(  # gv[n] += beta2*gw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1302,30 +1343,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gk_total', 'gk'),
-                    ('N',),
-                    linear=('gk',),
-                ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(maximum...
-                    gk_total_from_g_gy_h_m_p_w,
-                    ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
+                Phase(  # gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*(rate*((1 - beta)*(decay*p[i0_2] ...
+                    gw_total_from_g_gk_gw_gy_h_m_p_w,
+                    ('gw_total', 'g', 'gk', 'gw', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += (1 - indicator(h[n] >= w[n]))*gk_total[n]
-                    gw_total_from_gk_total_h_w,
-                    ('gw_total', 'gk_total', 'h', 'w'),
-                    ('N',),
-                    linear=('gk_total',),
                 ),
                 Phase(  # hgb_total[n] += beta*hgm[n] + decay*(1 - beta)*hgp[n] + towards*(1 - beta)*hgg[n]  # as hgc_total[n] of rmsprop_centered_step
                     hgc_total_from_hga_hgg_hgp,
@@ -1339,17 +1361,35 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # hgk_total[n] += (1 - indicator(h[n] >= w[n]))*hgw_total[n] + indicator(h[n] >= w[n])*hg...  # as tk[n]
+                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgw', 'hgw_total'),
+                    ('N',),
+                    linear=('hgw_total',),
+                ),
+                Phase(  # hgk_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*hgw_total[i0_2] + indicator(h[i0...  # as tk[n]
                     tk_from_h_th_tw_w,
                     ('hgk_total', 'h', 'hgh', 'hgw_total', 'w'),
                     ('N',),
                 ),
-                Phase(  # hm[n] += beta*rate*sign(maximum(h[n], w[n]))*gy[n]*hgk_total[n]/(2*unbias*(eps + sqrt(A...
+                Phase(  # hgk[i0_3] += hgk_total[i0_3]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgk', 'hgk_total'),
+                    ('N',),
+                    linear=('hgk_total',),
+                ),
+                Phase(  # hm[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*hgk_total[i0_3]/(2*unbia...
                     hm_from_gy_h_hgk_total_w,
                     ('hm', 'gy', 'h', 'hgk_total', 'w'),
                     ('N',),
                     reals=('beta', 'eps', 'rate', 'unbias'),
                     linear=('gy', 'hgk_total'),
+                ),
+                Phase(  # hgb[i0] += hgb_total[i0]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgb', 'hgb_total'),
+                    ('N',),
+                    linear=('hgb_total',),
                 ),
                 Phase(  # hgy[n] += keep*hgp[n] - rate*hgb_total[n]/(eps + sqrt(Abs(maximum(h[n], w[n])))/unbias)...  # as ty[n]
                     ty_from_g_h_m_p_tb_tk_tp_w,
@@ -1357,37 +1397,19 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'keep', 'rate', 'towards', 'unbias'),
                 ),
-                Phase(  # hh[n] += rate*(-((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*(Abs(maximum(h[n...
+                Phase(  # hh[i0_3] += rate*(-((1 - beta)*(decay*p[i0_3] + towards*g[i0_3] - m[i0_3]) + m[i0_3])*(...
                     hh_from_g_gy_h_hgb_total_hgk_total_m_p_w,
                     ('hh', 'g', 'gy', 'h', 'hgb_total', 'hgk_total', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
                 ),
-                Phase(  # hw[n] += rate*(1 - indicator(h[n] >= w[n]))*(-((1 - beta)*(decay*p[n] + towards*g[n] - ...
+                Phase(  # hw[i0_3] += rate*(1 - indicator(h[i0_3] >= w[i0_3]))*(-((1 - beta)*(decay*p[i0_3] + tow...
                     hw_from_g_gy_h_hgb_total_hgk_total_m_p_w,
                     ('hw', 'g', 'gy', 'h', 'hgb_total', 'hgk_total', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                     linear=('gy',),
-                ),
-                Phase(  # hgk[i0_3] += hgk_total[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgk', 'hgk_total'),
-                    ('N',),
-                    linear=('hgk_total',),
-                ),
-                Phase(  # hgw[i0_2] += hgw_total[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgw', 'hgw_total'),
-                    ('N',),
-                    linear=('hgw_total',),
-                ),
-                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgb', 'hgb_total'),
-                    ('N',),
-                    linear=('hgb_total',),
                 ),
                 Phase(  # hg[n] += towards*(2*decay*(1 - beta2)*gw_total[n]*hgp[n] + rate*(1 - beta)*sign(maximum...
                     hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w,
@@ -1420,30 +1442,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0_2] += gw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
-                    ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gk_total[i0_3] += gk[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gk_total', 'gk'),
-                    ('N',),
-                    linear=('gk',),
-                ),
-                Phase(  # gk_total[n] += rate*((1 - beta)*(decay*p[n] + towards*g[n] - m[n]) + m[n])*sign(maximum...
-                    gk_total_from_g_gy_h_m_p_w,
-                    ('gk_total', 'g', 'gy', 'h', 'm', 'p', 'w'),
+                Phase(  # gw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*(rate*((1 - beta)*(decay*p[i0_2] ...
+                    gw_total_from_g_gk_gw_gy_h_m_p_w,
+                    ('gw_total', 'g', 'gk', 'gw', 'gy', 'h', 'm', 'p', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += (1 - indicator(h[n] >= w[n]))*gk_total[n]
-                    gw_total_from_gk_total_h_w,
-                    ('gw_total', 'gk_total', 'h', 'w'),
-                    ('N',),
-                    linear=('gk_total',),
                 ),
                 Phase(  # tw[n] += beta2*tv[n] + 2*decay*(1 - beta2)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
@@ -1451,33 +1454,15 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('beta2', 'decay', 'towards'),
                 ),
-                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgb_total', 'tgb'),
-                    ('N',),
-                    linear=('tgb',),
-                ),
-                Phase(  # tgw_total[i0_2] += tgw[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgw_total', 'tgw'),
-                    ('N',),
-                    linear=('tgw',),
-                ),
-                Phase(  # tgk_total[i0_3] += tgk[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgk_total', 'tgk'),
-                    ('N',),
-                    linear=('tgk',),
-                ),
-                Phase(  # tgb_total[n] += rate*(-tgy[n] + (1 - indicator(h[n] >= w[n]))*sign(maximum(h[n], w[n]))...
-                    tgb_total_from_gy_h_tgy_th_tw_w,
-                    ('tgb_total', 'gy', 'h', 'tgy', 'th', 'tw', 'w'),
+                Phase(  # tgb_total[i0] += -rate*tgy[i0]/(eps + sqrt(Abs(maximum(h[i0], w[i0])))/unbias) + rate*(...
+                    tgb_total_from_gy_h_tgb_tgy_th_tw_w,
+                    ('tgb_total', 'gy', 'h', 'tgb', 'tgy', 'th', 'tw', 'w'),
                     ('N',),
                     reals=('eps', 'rate', 'unbias'),
                 ),
-                Phase(  # tgk_total[n] += rate*(2*beta*gy[n]*tm[n]/sqrt(Abs(maximum(h[n], w[n]))) + 2*decay*(1 - ...
-                    tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w,
-                    ('tgk_total', 'g', 'gy', 'h', 'm', 'p', 'tg', 'tgy', 'th', 'tm', 'tp', 'tw', 'w'),
+                Phase(  # tgk_total[i0_3] += beta*rate*sign(maximum(h[i0_3], w[i0_3]))*gy[i0_3]*tm[i0_3]/(2*unbia...
+                    tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w,
+                    ('tgk_total', 'g', 'gy', 'h', 'm', 'p', 'tg', 'tgk', 'tgy', 'th', 'tm', 'tp', 'tw', 'w'),
                     ('N',),
                     reals=('beta', 'decay', 'eps', 'rate', 'towards', 'unbias'),
                 ),
@@ -1487,11 +1472,10 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('tgk_total',),
                 ),
-                Phase(  # tgw_total[n] += (1 - indicator(h[n] >= w[n]))*tgk_total[n]  # as gw_total[n]
-                    gw_total_from_gk_total_h_w,
-                    ('tgw_total', 'tgk_total', 'h', 'w'),
+                Phase(  # tgw_total[i0_2] += (1 - indicator(h[i0_2] >= w[i0_2]))*tgk_total[i0_2] + tgw[i0_2]  # as gw_total[i0_2]
+                    gw_total_from_gk_total_gw_h_w,
+                    ('tgw_total', 'tgk_total', 'tgw', 'h', 'w'),
                     ('N',),
-                    linear=('tgk_total',),
                 ),
                 Phase(  # tgv[n] += beta2*tgw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1527,11 +1511,10 @@ DEFINITION = Definition(
         'w_from_g_p_v: that of kernels.generated.rmsprop_step',
         'k_from_h_w: lanes over n; else gather, tasks share n',
         'y_from_b_p_w: that of kernels.generated.adam_step',
-        'gb_total_from_gb: that of kernels.generated.sgd_step',
-        'gb_total_from_gy_h_w: lanes over n; else gather, tasks share n',
-        'gk_total_from_g_gy_h_m_p_w: lanes over n; else gather, tasks share n',
+        'gb_total_from_gb_gy_h_w: lanes over i0; else gather, tasks share i0',
+        'gk_total_from_g_gk_gy_h_m_p_w: lanes over i0_3; else gather, tasks share i0_3',
         'gh_from_gk_total_h_w: lanes over n; else gather, tasks share n',
-        'gw_total_from_gk_total_h_w: lanes over n; else gather, tasks share n',
+        'gw_total_from_gk_total_gw_h_w: lanes over i0_2; else gather, tasks share i0_2',
         'gm_from_gb_total: that of kernels.generated.sgd_step',
         'gg_from_g_gb_total_gw_total_p: that of kernels.generated.adam_step',
         'gp_from_g_gb_total_gw_total_gy_p: that of kernels.generated.adam_step',
@@ -1539,14 +1522,16 @@ DEFINITION = Definition(
         'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'tk_from_h_th_tw_w: lanes over n; else gather, tasks share n',
         'ty_from_g_h_m_p_tb_tk_tp_w: lanes over n; else gather, tasks share n',
+        'gw_total_from_g_gk_gw_gy_h_m_p_w: lanes over i0_2; else gather, tasks share i0_2',
         'hgc_total_from_hga_hgg_hgp: that of kernels.generated.rmsprop_centered_step',
-        'hm_from_gy_h_hgk_total_w: lanes over n; else gather, tasks share n',
-        'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over n; else gather, tasks share n',
-        'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over n; else gather, tasks share n',
+        'hgb_from_hgb_total: that of kernels.generated.sgd_step',
+        'hm_from_gy_h_hgk_total_w: lanes over i0_3; else gather, tasks share i0_3',
+        'hh_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over i0_3; else gather, tasks share i0_3',
+        'hw_from_g_gy_h_hgb_total_hgk_total_m_p_w: lanes over i0_3; else gather, tasks share i0_3',
         'hg_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w: lanes over n; else gather, tasks share n',
         'hp_from_g_gw_total_gy_h_hgg_hgk_total_hgp_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgb_total_from_gy_h_tgy_th_tw_w: lanes over n; else gather, tasks share n',
-        'tgk_total_from_g_gy_h_m_p_tg_tgy_th_tm_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgb_total_from_gy_h_tgb_tgy_th_tw_w: lanes over i0; else gather, tasks share i0',
+        'tgk_total_from_g_gy_h_m_p_tg_tgk_tgy_th_tm_tp_tw_w: lanes over i0_3; else gather, tasks share i0_3',
         'tgg_from_g_gw_total_p_tg_tgb_total_tgw_total_tp: that of kernels.generated.adam_step',
         'tgp_from_g_gw_total_p_tg_tgb_total_tgw_total_tgy_tp: that of kernels.generated.adam_step',
     ),

@@ -218,126 +218,80 @@ def z_from_l(z: Real0, l: Real2, I: int, J: int, tile: Tile) -> Task[...]:
 
 
 @task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
+def gl_total_from_gl_gy_gz_plain(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, task: int,
+        tasks: int) -> None:
+    """gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I0*I1)
 
     gather, tasks share i0
     """
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
         for i1 in range(I1):
-            total = gl[i0, i1]
+            total = gz[()] + gl[i0, i1] + gy[()] / real(I0) / real(I1)
             gl_total[i0, i1] = total
 
 
 @task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gl_total_from_gl_gy_gz_over_i1(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over i1."""
     lanes = tile.lanes
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
+        common = lanes.fill(gy[()]) / lanes.fill(real(I0)) / lanes.fill(real(I1))
+        gz_common = lanes.fill(gz[()])
         for start in range(0, I1, lanes.width):
             i1 = max(0, min(start, I1 - lanes.width))
             count = min(lanes.width, I1 - i1)
             if count == lanes.width:
                 gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
 
 
 @task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gl_total_from_gl_gy_gz_over_i0(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over i0."""
     lanes = tile.lanes
     first, last = share(I1, task, tasks)
     for i1 in range(first, last):
+        common = lanes.fill(gy[()]) / lanes.fill(real(I0)) / lanes.fill(real(I1))
+        gz_common = lanes.fill(gz[()])
         for start in range(0, I0, lanes.width):
             i0 = max(0, min(start, I0 - lanes.width))
             count = min(lanes.width, I0 - i0)
             if count == lanes.width:
                 gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
 
 
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain,
-    merges={"I0": (0, 0), "I1": (1, 1)})
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
+@choice(gl_total_from_gl_gy_gz_over_i1, gl_total_from_gl_gy_gz_over_i0, gl_total_from_gl_gy_gz_plain,
+    merges={"I0": (0, 0, None, None), "I1": (1, 1, None, None)})
+def gl_total_from_gl_gy_gz(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int,
+        tile: Tile) -> Task[...]:
+    """gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I0*I1)
 
     lanes over i1
     or lanes over i0
     else gather, tasks share i0
     """
     if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
+        return gl_total_from_gl_gy_gz_over_i1
     if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[i,j] += gz[] + gy[]/(I*J)
-
-    gather, tasks share i
-    """
-    first, last = share(I, task, tasks)
-    for i in range(first, last):
-        for j in range(J):
-            total = gz[()] + gy[()] / real(I) / real(J)
-            if add != 0:
-                total += gl_total[i, j]
-            gl_total[i, j] = total
-
-
-@task
-def gl_total_from_gy_gz_over_j(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over j."""
-    lanes = tile.lanes
-    first, last = share(I, task, tasks)
-    for i in range(first, last):
-        value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(I)) / lanes.fill(real(J)))
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((i, j), (0, 1)))
-                lanes.write_where(gl_total.line((i, j), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((i, j), (0, 1)), active)
-                lanes.write_where(gl_total.line((i, j), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gy_gz_over_j, gl_total_from_gy_gz_plain, merges={"I": (0, None, None), "J": (1, None, None)})
-def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, I: int, J: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[i,j] += gz[] + gy[]/(I*J)
-
-    lanes over j
-    else gather, tasks share i
-    """
-    if tile.lanes.width <= 8 * J:
-        return gl_total_from_gy_gz_over_j
-    return gl_total_from_gy_gz_plain
+        return gl_total_from_gl_gy_gz_over_i0
+    return gl_total_from_gl_gy_gz_plain
 
 
 @task
@@ -1156,6 +1110,77 @@ def hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x(hx: Real2, gl_total: Real2, hgp: Re
 
 
 @task
+def hgl_from_hgl_total_plain(hgl: Real2, hgl_total: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
+    """hgl[i0,i1] += hgl_total[i0,i1]
+
+    gather, tasks share i0
+    """
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        for i1 in range(I1):
+            total = hgl_total[i0, i1]
+            hgl[i0, i1] = total
+
+
+@task
+def hgl_from_hgl_total_over_i1(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i1."""
+    lanes = tile.lanes
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        for start in range(0, I1, lanes.width):
+            i1 = max(0, min(start, I1 - lanes.width))
+            count = min(lanes.width, I1 - i1)
+            if count == lanes.width:
+                hgl_total_lanes = lanes.read(hgl_total.line((i0, i1), (0, 1)))
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgl_total_lanes = lanes.read_where(hgl_total.line((i0, i1), (0, 1)), active)
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (0, 1)), total, active)
+
+
+@task
+def hgl_from_hgl_total_over_i0(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0."""
+    lanes = tile.lanes
+    first, last = share(I1, task, tasks)
+    for i1 in range(first, last):
+        for start in range(0, I0, lanes.width):
+            i0 = max(0, min(start, I0 - lanes.width))
+            count = min(lanes.width, I0 - i0)
+            if count == lanes.width:
+                hgl_total_lanes = lanes.read(hgl_total.line((i0, i1), (1, 0)))
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgl_total_lanes = lanes.read_where(hgl_total.line((i0, i1), (1, 0)), active)
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (1, 0)), total, active)
+
+
+@choice(hgl_from_hgl_total_over_i1, hgl_from_hgl_total_over_i0, hgl_from_hgl_total_plain,
+    merges={"I0": (0, 0), "I1": (1, 1)})
+def hgl_from_hgl_total(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
+    """hgl[i0,i1] += hgl_total[i0,i1]
+
+    lanes over i1
+    or lanes over i0
+    else gather, tasks share i0
+    """
+    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
+        return hgl_from_hgl_total_over_i1
+    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
+        return hgl_from_hgl_total_over_i0
+    return hgl_from_hgl_total_plain
+
+
+@task
 def tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x_plain(tgt: Real2, gl_total: Real2, p: Real1, tgl_total: Real2,
         tp: Real1, tw: Real2, tx: Real2, w: Real2, x: Real2, I: int, J: int, task: int, tasks: int) -> None:
     """tgt[i,j] += (-1 + (p[j] - 1)*Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))/(1 + exp(-Abs(x[i,j]))))*gl_total[i,j]*tx[i,j]*w[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*gl_total[i,j]*tw[i,j] + ((Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*(p[j] - 1) - x[i,j])*tgl_total[i,j]*w[i,j] + (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))))*tp[j]*gl_total[i,j]*w[i,j]
@@ -1459,15 +1484,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'p', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt', 'gw', 'gp'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[i,j] += gz[] + gy[]/(I*J)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I*J)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('I', 'J'),
                 ),
                 Phase(  # gp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j])))...
@@ -1523,15 +1542,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'p', 'gl', 'gy', 'gz', 'hgx', 'hgt', 'hgw', 'hgp'),
             outputs=('hx', 'ht', 'hw', 'hp', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[i,j] += gz[] + gy[]/(I*J)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I*J)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('I', 'J'),
                 ),
                 Phase(  # hp[j] += sum[i] Piecewise((-exp(-Abs(x[i,j])), x[i,j] > 0), (-1, True))*gl_total[i,j]*h...
@@ -1575,21 +1588,21 @@ DEFINITION = Definition(
                     ('I', 'J'),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('I', 'J'),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0,i1] hgl_total[i0,i1]/(I*J)  # as y[]
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('I', 'J'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[i,j] hgl_total[i,j]  # as z[]
+                Phase(  # hgz[] += sum[i0,i1] hgl_total[i0,i1]  # as z[]
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('I', 'J'),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('I', 'J'),
                     linear=('hgl_total',),
                 ),
@@ -1599,26 +1612,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'p', 'gl', 'gy', 'gz', 'tx', 'tt', 'tw', 'tp', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt', 'tgw', 'tgp'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[i,j] += gz[] + gy[]/(I*J)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I*J)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('I', 'J'),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('I', 'J'),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[i,j] += tgz[] + tgy[]/(I*J)  # as gl_total[i,j]
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0,i1] += tgz[] + tgl[i0,i1] + tgy[]/(I*J)  # as gl_total[i0,i1]
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('I', 'J'),
                 ),
                 Phase(  # tgp[j] += sum[i] (Piecewise((0, x[i,j] > 0), (-x[i,j], True)) + log1p(exp(-Abs(x[i,j]))...  # as gp[j]
@@ -1667,8 +1668,7 @@ DEFINITION = Definition(
         'l_from_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'y_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over j, combined at the end; else gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
-        'gl_total_from_gy_gz: lanes over j; else gather, tasks share i',
+        'gl_total_from_gl_gy_gz: lanes over i1, or lanes over i0; else gather, tasks share i0',
         'gp_from_gl_total_t_w_x: lanes over j, or lanes over i, combined at the end; else gather, tasks share j',
         'gt_from_gl_total_p_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'gx_from_gl_total_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
@@ -1677,6 +1677,7 @@ DEFINITION = Definition(
         'ht_from_gl_total_hgp_hgw_hgx_p_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hw_from_gl_total_hgp_hgt_hgx_p_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hx_from_gl_total_hgp_hgt_hgw_hgx_p_t_w_x: lanes over j, or lanes over i; else gather, tasks share i',
+        'hgl_from_hgl_total: lanes over i1, or lanes over i0; else gather, tasks share i0',
         'tgt_from_gl_total_p_tgl_total_tp_tw_tx_w_x: lanes over j, or lanes over i; else gather, tasks share i',
         'tgx_from_gl_total_p_t_tgl_total_tp_tt_tw_tx_w_x: lanes over j, or lanes over i; else gather, tasks share i',
     ),

@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -1256,15 +1256,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/100000...
@@ -1388,15 +1382,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/100000...
@@ -1471,21 +1459,21 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -1523,15 +1511,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'b'),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/100000...
@@ -1579,15 +1561,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     linear=('a', 'tb'),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgother[n] += (chosen(Eq(t[n], -1), -step(-margin + product[n]/(sqrt(other[n] + 1/10000...
@@ -1627,8 +1603,7 @@ DEFINITION = Definition(
         'l_from_other_product_t_total: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gother_from_gl_total_other_product_t_total: lanes over n; else gather, tasks share n',
         'gproduct_from_gl_total_other_product_t_total: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gother_gproduct: lanes over j, or lanes over n; else gather, tasks share n',
@@ -1637,6 +1612,7 @@ DEFINITION = Definition(
         'hgl_total_from_hgother_hgproduct_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
         'hother_from_gl_total_hgother_hgproduct_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
         'hproduct_from_gl_total_hgother_hgtotal_other_product_t_total: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'hb_from_a_b_gother_gproduct_hga_hgb_hother_hproduct: lanes over j, or lanes over n; else gather, tasks share n',
         'tgother_from_gl_total_other_product_t_tgl_total_total_tother_tproduct_ttotal: lanes over n; else gather, tasks share n',
         'tgproduct_from_gl_total_other_product_t_tgl_total_total_tother_ttotal: lanes over n; else gather, tasks share n',

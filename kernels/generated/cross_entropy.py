@@ -12,9 +12,7 @@ from __future__ import annotations
 
 from kernels.generated.log_softmax import (
     gtotal_sum_from_gtotal_total_sum,
-    gx_from_gtotal_sum_peak_x,
     htotal_sum_from_gtotal_hgtotal_sum_total_sum,
-    hx_from_gtotal_sum_hgx_htotal_sum_peak_x,
     peak_from_x,
     tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum,
     total_from_total_sum,
@@ -35,7 +33,10 @@ from kernels.runtime import (
     ceil_div,
     choice,
     equal,
+    exp,
     finite,
+    highest,
+    lowest,
     one,
     real,
     require_abi,
@@ -166,126 +167,80 @@ def z_from_l(z: Real0, l: Real2, N: int, R: int, tile: Tile) -> Task[...]:
 
 
 @task
-def gl_total_from_gl_plain(gl_total: Real2, gl: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
-    """gl_total[i0,i1] += gl[i0,i1]
+def gl_total_from_gl_gy_gz_plain(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, task: int,
+        tasks: int) -> None:
+    """gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I0*I1)
 
     gather, tasks share i0
     """
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
         for i1 in range(I1):
-            total = gl[i0, i1]
+            total = gz[()] + gl[i0, i1] + gy[()] / real(I0) / real(I1)
             gl_total[i0, i1] = total
 
 
 @task
-def gl_total_from_gl_over_i1(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gl_total_from_gl_gy_gz_over_i1(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over i1."""
     lanes = tile.lanes
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
+        common = lanes.fill(gy[()]) / lanes.fill(real(I0)) / lanes.fill(real(I1))
+        gz_common = lanes.fill(gz[()])
         for start in range(0, I1, lanes.width):
             i1 = max(0, min(start, I1 - lanes.width))
             count = min(lanes.width, I1 - i1)
             if count == lanes.width:
                 gl_lanes = lanes.read(gl.line((i0, i1), (0, 1)))
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_lanes = lanes.read_where(gl.line((i0, i1), (0, 1)), active)
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (0, 1)), total, active)
 
 
 @task
-def gl_total_from_gl_over_i0(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gl_total_from_gl_gy_gz_over_i0(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over i0."""
     lanes = tile.lanes
     first, last = share(I1, task, tasks)
     for i1 in range(first, last):
+        common = lanes.fill(gy[()]) / lanes.fill(real(I0)) / lanes.fill(real(I1))
+        gz_common = lanes.fill(gz[()])
         for start in range(0, I0, lanes.width):
             i0 = max(0, min(start, I0 - lanes.width))
             count = min(lanes.width, I0 - i0)
             if count == lanes.width:
                 gl_lanes = lanes.read(gl.line((i0, i1), (1, 0)))
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gl_lanes = lanes.read_where(gl.line((i0, i1), (1, 0)), active)
-                total = gl_lanes
+                total = common + gz_common + gl_lanes
                 lanes.write_where(gl_total.line((i0, i1), (1, 0)), total, active)
 
 
-@choice(gl_total_from_gl_over_i1, gl_total_from_gl_over_i0, gl_total_from_gl_plain,
-    merges={"I0": (0, 0), "I1": (1, 1)})
-def gl_total_from_gl(gl_total: Real2, gl: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
-    """gl_total[i0,i1] += gl[i0,i1]
+@choice(gl_total_from_gl_gy_gz_over_i1, gl_total_from_gl_gy_gz_over_i0, gl_total_from_gl_gy_gz_plain,
+    merges={"I0": (0, 0, None, None), "I1": (1, 1, None, None)})
+def gl_total_from_gl_gy_gz(gl_total: Real2, gl: Real2, gy: Real0, gz: Real0, I0: int, I1: int,
+        tile: Tile) -> Task[...]:
+    """gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(I0*I1)
 
     lanes over i1
     or lanes over i0
     else gather, tasks share i0
     """
     if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
-        return gl_total_from_gl_over_i1
+        return gl_total_from_gl_gy_gz_over_i1
     if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gl_total_from_gy_gz_plain(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n,r] += gz[] + gy[]/(N*R)
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = gz[()] + gy[()] / real(N) / real(R)
-            if add != 0:
-                total += gl_total[n, r]
-            gl_total[n, r] = total
-
-
-@task
-def gl_total_from_gy_gz_over_r(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)) / lanes.fill(real(R)))
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((n, r), (0, 1)))
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gy_gz_over_r, gl_total_from_gy_gz_plain, merges={"N": (0, None, None), "R": (1, None, None)})
-def gl_total_from_gy_gz(gl_total: Real2, gy: Real0, gz: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n,r] += gz[] + gy[]/(N*R)
-
-    lanes over r
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * R:
-        return gl_total_from_gy_gz_over_r
-    return gl_total_from_gy_gz_plain
+        return gl_total_from_gl_gy_gz_over_i0
+    return gl_total_from_gl_gy_gz_plain
 
 
 @task
@@ -401,6 +356,100 @@ def gx_from_gl_total_t(gx: Real3, gl_total: Real2, t: Integer2, N: int, R: int, 
 
 
 @task
+def gx_from_gtotal_sum_peak_x_plain(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int,
+        add: int, task: int, tasks: int) -> None:
+    """gx[n,c,r] += exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
+
+    gather, tasks share n c
+    """
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for r in range(R):
+            total = exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r]
+            if add != 0:
+                total += gx[n, c, r]
+            gx[n, c, r] = total
+
+
+@task
+def gx_from_gtotal_sum_peak_x_over_r(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_sum_lanes = lanes.read(gtotal_sum.line((n, r), (0, 1)))
+                peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read(gx.line((n, c, r), (0, 0, 1)))
+                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_sum_lanes = lanes.read_where(gtotal_sum.line((n, r), (0, 1)), active)
+                peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, r), (0, 0, 1)), active)
+                lanes.write_where(gx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_gtotal_sum_peak_x_over_c(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                if add != 0:
+                    total = total + lanes.read(gx.line((n, c, r), (0, 1, 0)))
+                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                if add != 0:
+                    total = total + lanes.read_where(gx.line((n, c, r), (0, 1, 0)), active)
+                lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(gx_from_gtotal_sum_peak_x_over_r, gx_from_gtotal_sum_peak_x_over_c, gx_from_gtotal_sum_peak_x_plain,
+    merges={"N": (0, 0, 0, 0), "R": (2, 1, 1, 2)})
+def gx_from_gtotal_sum_peak_x(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, N: int, R: int, C: int, add: int,
+        tile: Tile) -> Task[...]:
+    """gx[n,c,r] += exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gx_from_gtotal_sum_peak_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gtotal_sum_peak_x_over_c
+    return gx_from_gtotal_sum_peak_x_plain
+
+
+@task
 def tl_from_tx_t(tl: Real2, tx: Real3, t: Integer2, N: int, R: int, C: int, add: int, task: int,
         tasks: int) -> None:
     """tl[n,r] += sum[c] -tx[n,c,r]   { t[n,r] = c }
@@ -418,6 +467,178 @@ def tl_from_tx_t(tl: Real2, tx: Real3, t: Integer2, N: int, R: int, C: int, add:
             if add != 0:
                 total += tl[n, r]
             tl[n, r] = total
+
+
+@task
+def hgl_from_hgl_total_plain(hgl: Real2, hgl_total: Real2, I0: int, I1: int, task: int, tasks: int) -> None:
+    """hgl[i0,i1] += hgl_total[i0,i1]
+
+    gather, tasks share i0
+    """
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        for i1 in range(I1):
+            total = hgl_total[i0, i1]
+            hgl[i0, i1] = total
+
+
+@task
+def hgl_from_hgl_total_over_i1(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i1."""
+    lanes = tile.lanes
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        for start in range(0, I1, lanes.width):
+            i1 = max(0, min(start, I1 - lanes.width))
+            count = min(lanes.width, I1 - i1)
+            if count == lanes.width:
+                hgl_total_lanes = lanes.read(hgl_total.line((i0, i1), (0, 1)))
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgl_total_lanes = lanes.read_where(hgl_total.line((i0, i1), (0, 1)), active)
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (0, 1)), total, active)
+
+
+@task
+def hgl_from_hgl_total_over_i0(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0."""
+    lanes = tile.lanes
+    first, last = share(I1, task, tasks)
+    for i1 in range(first, last):
+        for start in range(0, I0, lanes.width):
+            i0 = max(0, min(start, I0 - lanes.width))
+            count = min(lanes.width, I0 - i0)
+            if count == lanes.width:
+                hgl_total_lanes = lanes.read(hgl_total.line((i0, i1), (1, 0)))
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgl_total_lanes = lanes.read_where(hgl_total.line((i0, i1), (1, 0)), active)
+                total = hgl_total_lanes
+                lanes.write_where(hgl.line((i0, i1), (1, 0)), total, active)
+
+
+@choice(hgl_from_hgl_total_over_i1, hgl_from_hgl_total_over_i0, hgl_from_hgl_total_plain,
+    merges={"I0": (0, 0), "I1": (1, 1)})
+def hgl_from_hgl_total(hgl: Real2, hgl_total: Real2, I0: int, I1: int, tile: Tile) -> Task[...]:
+    """hgl[i0,i1] += hgl_total[i0,i1]
+
+    lanes over i1
+    or lanes over i0
+    else gather, tasks share i0
+    """
+    if tile.lanes.width <= I1 or (tile.lanes.width <= 8 * I1 and tile.lanes.width > I0):
+        return hgl_from_hgl_total_over_i1
+    if tile.lanes.width <= I0 or (tile.lanes.width <= 8 * I0 and tile.lanes.width > I1):
+        return hgl_from_hgl_total_over_i0
+    return hgl_from_hgl_total_plain
+
+
+@task
+def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
+        peak: Real2, x: Real3, N: int, R: int, C: int, add: int, task: int, tasks: int) -> None:
+    """hx[n,c,r] += (gtotal_sum[n,r]*hgx[n,c,r] + htotal_sum[n,r])*exp(-finite(peak[n,r]) + x[n,c,r])
+
+    gather, tasks share n c
+    """
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for r in range(R):
+            total = (gtotal_sum[n, r] * hgx[n, c, r] + htotal_sum[n, r]) * exp(-finite(peak[n, r]) + x[n, c, r])
+            if add != 0:
+                total += hx[n, c, r]
+            hx[n, c, r] = total
+
+
+@task
+def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
+        peak: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_sum_lanes = lanes.read(gtotal_sum.line((n, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 0, 1)))
+                htotal_sum_lanes = lanes.read(htotal_sum.line((n, r), (0, 1)))
+                peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 0, 1)))
+                total = ((gtotal_sum_lanes * hgx_lanes) + htotal_sum_lanes) * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read(hx.line((n, c, r), (0, 0, 1)))
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_sum_lanes = lanes.read_where(gtotal_sum.line((n, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 0, 1)), active)
+                htotal_sum_lanes = lanes.read_where(htotal_sum.line((n, r), (0, 1)), active)
+                peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 0, 1)), active)
+                total = ((gtotal_sum_lanes * hgx_lanes) + htotal_sum_lanes) * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                if add != 0:
+                    total = total + lanes.read_where(hx.line((n, c, r), (0, 0, 1)), active)
+                lanes.write_where(hx.line((n, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
+        peak: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        gtotal_sum_common = lanes.fill(gtotal_sum[n, r])
+        htotal_sum_common = lanes.fill(htotal_sum[n, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width)) if add == 0 else start
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                if add != 0:
+                    total = total + lanes.read(hx.line((n, c, r), (0, 1, 0)))
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[n, r])))
+                if add != 0:
+                    total = total + lanes.read_where(hx.line((n, c, r), (0, 1, 0)), active)
+                lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r, hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c,
+    hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain, merges={"N": (0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 1, 2)})
+def hx_from_gtotal_sum_hgx_htotal_sum_peak_x(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
+        peak: Real2, x: Real3, N: int, R: int, C: int, add: int, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += (gtotal_sum[n,r]*hgx[n,c,r] + htotal_sum[n,r])*exp(-finite(peak[n,r]) + x[n,c,r])
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share n c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c
+    return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain
 
 
 def sizes(N: int, C: int, R: int) -> dict[str, int]:
@@ -526,15 +747,9 @@ DEFINITION = Definition(
                     ('total_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gtotal[n,r] += sum[c] gl_total[n,r]
@@ -555,7 +770,7 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gtotal',),
                 ),
-                Phase(  # gx[n,c,r] += exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]  # as gx[m,j,r] of log_softmax
+                Phase(  # gx[n,c,r] += exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
                     gx_from_gtotal_sum_peak_x,
                     ('gx', 'gtotal_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
@@ -629,15 +844,9 @@ DEFINITION = Definition(
                     ('total_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gtotal[n,r] += sum[c] gl_total[n,r]
@@ -682,25 +891,25 @@ DEFINITION = Definition(
                     ('N', 'R', 'C'),
                     linear=('hgtotal',),
                 ),
-                Phase(  # hgy[] += sum[n,r] hgl_total[n,r]/(N*R)  # as y[]
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N', 'R'),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0,i1] hgl_total[i0,i1]/(N*R)  # as y[]
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n,r] hgl_total[n,r]  # as z[]
+                Phase(  # hgz[] += sum[i0,i1] hgl_total[i0,i1]  # as z[]
                     z_from_l,
                     ('hgz', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1]
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hx[n,c,r] += (gtotal_sum[n,r]*hgx[n,c,r] + htotal_sum[n,r])*exp(-finite(peak[n,r]) + x[...  # as hx[m,j,r] of log_softmax
+                Phase(  # hx[n,c,r] += (gtotal_sum[n,r]*hgx[n,c,r] + htotal_sum[n,r])*exp(-finite(peak[n,r]) + x[...
                     hx_from_gtotal_sum_hgx_htotal_sum_peak_x,
                     ('hx', 'gtotal_sum', 'hgx', 'htotal_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
@@ -721,15 +930,9 @@ DEFINITION = Definition(
                     ('total_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gtotal[n,r] += sum[c] gl_total[n,r]
@@ -750,15 +953,9 @@ DEFINITION = Definition(
                     ('N', 'R', 'C'),
                     linear=('tx',),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1]
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N', 'R'),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n,r] += tgz[] + tgy[]/(N*R)  # as gl_total[n,r]
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0,i1] += tgz[] + tgl[i0,i1] + tgy[]/(N*R)  # as gl_total[i0,i1]
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N', 'R'),
                 ),
                 Phase(  # tgtotal[n,r] += sum[c] tgl_total[n,r]  # as gtotal[n,r]
@@ -778,7 +975,7 @@ DEFINITION = Definition(
                     ('tgtotal_sum', 'gtotal', 'tgtotal', 'total_sum', 'ttotal_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # tgx[n,c,r] += (gtotal_sum[n,r]*tx[n,c,r] + tgtotal_sum[n,r])*exp(-finite(peak[n,r]) + x...  # as hx[m,j,r] of log_softmax
+                Phase(  # tgx[n,c,r] += (gtotal_sum[n,r]*tx[n,c,r] + tgtotal_sum[n,r])*exp(-finite(peak[n,r]) + x...  # as hx[n,c,r]
                     hx_from_gtotal_sum_hgx_htotal_sum_peak_x,
                     ('tgx', 'gtotal_sum', 'tx', 'tgtotal_sum', 'peak', 'x'),
                     ('N', 'R', 'C'),
@@ -793,16 +990,16 @@ DEFINITION = Definition(
         'l_from_peak_total_x_t: gather, tasks share n; 1 guard',
         'y_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over r, combined at the end; else gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i1, or lanes over i0; else gather, tasks share i0',
-        'gl_total_from_gy_gz: lanes over r; else gather, tasks share n',
+        'gl_total_from_gl_gy_gz: lanes over i1, or lanes over i0; else gather, tasks share i0',
         'gtotal_from_gl_total_t: gather, tasks share n; 1 guard',
         'gx_from_gl_total_t: lanes over r, or lanes over n; else scatter, tasks share n r; 1 guard',
         'gtotal_sum_from_gtotal_total_sum: that of kernels.generated.log_softmax',
-        'gx_from_gtotal_sum_peak_x: that of kernels.generated.log_softmax',
+        'gx_from_gtotal_sum_peak_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'ttotal_sum_from_peak_tx_x: that of kernels.generated.log_softmax',
         'tl_from_tx_t: gather, tasks share n; 1 guard',
         'htotal_sum_from_gtotal_hgtotal_sum_total_sum: that of kernels.generated.log_softmax',
-        'hx_from_gtotal_sum_hgx_htotal_sum_peak_x: that of kernels.generated.log_softmax',
+        'hgl_from_hgl_total: lanes over i1, or lanes over i0; else gather, tasks share i0',
+        'hx_from_gtotal_sum_hgx_htotal_sum_peak_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum: that of kernels.generated.log_softmax',
     ),
 )

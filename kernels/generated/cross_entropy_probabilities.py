@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from kernels.generated.binary_cross_entropy_with_logits import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -2139,15 +2139,9 @@ DEFINITION = Definition(
                     ('total', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gq[n,c,r] += (1 - smoothing)*(finite(peak[n,r]) + total[n,r] - x[n,c,r])*w[c]*gl_total[...
@@ -2277,15 +2271,9 @@ DEFINITION = Definition(
                     ('total', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gtotal[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*gl_total[n,r]
@@ -2383,21 +2371,21 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('gl_total', 'hgq'),
                 ),
-                Phase(  # hgy[] += sum[n,r] hgl_total[n,r]/(N*R)  # as y[] of binary_cross_entropy_with_logits
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as hgl[i0,i1] of binary_cross_entropy_with_logits
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N', 'R'),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0,i1] hgl_total[i0,i1]/(N*R)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
+                Phase(  # hgz[] += sum[i0,i1] hgl_total[i0,i1]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N', 'R'),
                     linear=('hgl_total',),
                 ),
@@ -2433,15 +2421,9 @@ DEFINITION = Definition(
                     ('total', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n,r] += gz[] + gy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0,i1] += gz[] + gl[i0,i1] + gy[]/(N*R)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N', 'R'),
                 ),
                 Phase(  # gtotal[n,r] += sum[c] (smoothing/C + (1 - smoothing)*q[n,c,r])*w[c]*gl_total[n,r]
@@ -2469,15 +2451,9 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('ttotal_sum',),
                 ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N', 'R'),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n,r] += tgz[] + tgy[]/(N*R)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0,i1] += tgz[] + tgl[i0,i1] + tgy[]/(N*R)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N', 'R'),
                 ),
                 Phase(  # tgq[n,c,r] += (1 - smoothing)*((finite(peak[n,r]) + total[n,r] - x[n,c,r])*tw[c]*gl_tot...
@@ -2556,8 +2532,7 @@ DEFINITION = Definition(
         'l_from_peak_q_total_w_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
-        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gq_from_gl_total_peak_total_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'gtotal_from_gl_total_q_w: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'gw_from_gl_total_peak_q_total_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
@@ -2571,6 +2546,7 @@ DEFINITION = Definition(
         'hw_from_gl_total_hgtotal_q: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
         'htotal_from_gl_total_hgq_w: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_gl_total_hgq_peak_total_x: lanes over r, combined at the end, or lanes over c; else gather, tasks share c',
+        'hgl_from_hgl_total: that of kernels.generated.binary_cross_entropy_with_logits',
         'htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum: that of kernels.generated.cross_entropy_weighted',
         'hx_from_gl_total_gtotal_sum_hgq_hgw_hgx_htotal_sum_peak_q_w_x: lanes over r, or lanes over c; else gather, tasks share n c',
         'tgq_from_gl_total_peak_tgl_total_total_ttotal_tw_tx_w_x: lanes over r, or lanes over c; else gather, tasks share n c',

@@ -13,11 +13,9 @@
 from __future__ import annotations
 
 from kernels.generated.binary_cross_entropy_with_logits import (
-    gl_total_from_gl,
     z_from_l,
 )
 from kernels.generated.nll_loss import (
-    gl_total_from_gz_total,
     gw_from_gy_sum_t,
     gy_sum_from_gy_y_sum_z,
     gz_total_from_gz,
@@ -504,9 +502,9 @@ def l_from_peak_t_total_w_x(l: Real2, peak: Real2, t: Integer2, total_: Real2, w
 
 
 @task
-def gtotal_from_gl_total_t_w_plain(gtotal: Real2, gl_total: Real2, t: Integer2, w: Real1, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
+def gtotal_from_gl_gz_total_t_w_plain(gtotal: Real2, gl: Real2, gz_total: Real0, t: Integer2, w: Real1, N: int,
+        R: int, C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
+    """gtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), w[c])/C
 
     gather, tasks share n r
     """
@@ -518,15 +516,13 @@ def gtotal_from_gl_total_t_w_plain(gtotal: Real2, gl_total: Real2, t: Integer2, 
         for c in range(C):
             total += (w[c] if real(t[n, r]) != real(ignore) else zero())
         if total != zero():
-            total = smoothing * total * gl_total[n, r] / real(C)
-        if add != 0:
-            total += gtotal[n, r]
+            total = smoothing * total * (gz_total[()] + gl[n, r]) / real(C)
         gtotal[n, r] = total
 
 
 @task
-def gtotal_from_gl_total_t_w_over_c(gtotal: Real2, gl_total: Real2, t: Integer2, w: Real1, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def gtotal_from_gl_gz_total_t_w_over_c(gtotal: Real2, gl: Real2, gz_total: Real0, t: Integer2, w: Real1, N: int,
+        R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -560,30 +556,29 @@ def gtotal_from_gl_total_t_w_over_c(gtotal: Real2, gl_total: Real2, t: Integer2,
             if r + u < R:
                 result = lanes.sum(wide[0, u])
                 if result != zero():
-                    result = smoothing * result * gl_total[n, plane] / real(C)
-                if add != 0:
-                    result += gtotal[n, plane]
+                    result = smoothing * result * (gz_total[()] + gl[n, plane]) / real(C)
                 gtotal[n, plane] = result
 
 
-@choice(gtotal_from_gl_total_t_w_over_c, gtotal_from_gl_total_t_w_plain,
-    merges={"N": (0, 0, 0, None), "R": (1, 1, 1, None)})
-def gtotal_from_gl_total_t_w(gtotal: Real2, gl_total: Real2, t: Integer2, w: Real1, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
+@choice(gtotal_from_gl_gz_total_t_w_over_c, gtotal_from_gl_gz_total_t_w_plain,
+    merges={"N": (0, 0, None, 0, None), "R": (1, 1, None, 1, None)})
+def gtotal_from_gl_gz_total_t_w(gtotal: Real2, gl: Real2, gz_total: Real0, t: Integer2, w: Real1, N: int, R: int,
+        C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
+    """gtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), w[c])/C
 
     lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= C:
-        return gtotal_from_gl_total_t_w_over_c
-    return gtotal_from_gl_total_t_w_plain
+        return gtotal_from_gl_gz_total_t_w_over_c
+    return gtotal_from_gl_gz_total_t_w_plain
 
 
 @task
-def gw_from_gl_total_peak_t_total_x_plain(gw: Real1, gl_total: Real2, peak: Real2, t: Integer2, total_: Real2,
-        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """gw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]/C
+def gw_from_gl_gz_total_peak_t_total_x_plain(gw: Real1, gl: Real2, gz_total: Real0, peak: Real2, t: Integer2,
+        total_: Real2, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int,
+        tasks: int) -> None:
+    """gw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])/C
 
     gather, tasks share c
     """
@@ -592,7 +587,7 @@ def gw_from_gl_total_peak_t_total_x_plain(gw: Real1, gl_total: Real2, peak: Real
         total = zero()
         for n in range(N):
             for r in range(R):
-                total += ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r]
+                total += (gz_total[()] + gl[n, r]) * ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if real(t[n, r]) != real(ignore) else zero())
         if total != zero():
             total = smoothing * total / real(C)
         if add != 0:
@@ -601,9 +596,9 @@ def gw_from_gl_total_peak_t_total_x_plain(gw: Real1, gl_total: Real2, peak: Real
 
 
 @task
-def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Real2, t: Integer2, total_: Real2,
-        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gw_from_gl_gz_total_peak_t_total_x_over_c(gw: Real1, gl: Real2, gz_total: Real0, peak: Real2, t: Integer2,
+        total_: Real2, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
@@ -619,7 +614,7 @@ def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                        totals[0, u] = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), totals[0, u])
+                        totals[0, u] = fma(lanes.fill(gz_total[()] + gl[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), totals[0, u])
             for u in range(tile.lines):
                 c = start + u * lanes.width
                 result = totals[0, u]
@@ -635,31 +630,33 @@ def gw_from_gl_total_peak_t_total_x_over_c(gw: Real1, gl_total: Real2, peak: Rea
                 for n in range(N):
                     for r in range(R):
                         x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                        total = fma(lanes.fill(gl_total[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
+                        total = fma(lanes.fill(gz_total[()] + gl[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
                 total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
                 if add != 0:
                     total = total + lanes.read_where(gw.line((c,), (1,)), active)
                 lanes.write_where(gw.line((c,), (1,)), total, active)
 
 
-@choice(gw_from_gl_total_peak_t_total_x_over_c, gw_from_gl_total_peak_t_total_x_plain,
-    merges={"N": (None, 0, 0, 0, 0, 0), "R": (None, 1, 1, 1, 1, 2)})
-def gw_from_gl_total_peak_t_total_x(gw: Real1, gl_total: Real2, peak: Real2, t: Integer2, total_: Real2, x: Real3,
-        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """gw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]/C
+@choice(gw_from_gl_gz_total_peak_t_total_x_over_c, gw_from_gl_gz_total_peak_t_total_x_plain,
+    merges={"N": (None, 0, None, 0, 0, 0, 0), "R": (None, 1, None, 1, 1, 1, 2)})
+def gw_from_gl_gz_total_peak_t_total_x(gw: Real1, gl: Real2, gz_total: Real0, peak: Real2, t: Integer2,
+        total_: Real2, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
+        tile: Tile) -> Task[...]:
+    """gw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])/C
 
     lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= 8 * C:
-        return gw_from_gl_total_peak_t_total_x_over_c
-    return gw_from_gl_total_peak_t_total_x_plain
+        return gw_from_gl_gz_total_peak_t_total_x_over_c
+    return gw_from_gl_gz_total_peak_t_total_x_plain
 
 
 @task
-def gtotal_from_gl_total_w_t(gtotal: Real2, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """gtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*gl_total[n,r]   { t[n,r] = c }
+def gtotal_from_gl_gz_total_w_t(gtotal: Real2, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """gtotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])
+    { t[n,r] = c }
 
     gather, tasks share n; 1 guard
     """
@@ -670,16 +667,17 @@ def gtotal_from_gl_total_w_t(gtotal: Real2, gl_total: Real2, w: Real1, t: Intege
             c = t[n, r]
             if 0 <= c < C:
                 total += (w[c] if c != ignore else zero())
-            total = total * (1 - smoothing) * gl_total[n, r]
+            total = total * (1 - smoothing) * (gz_total[()] + gl[n, r])
             if add != 0:
                 total += gtotal[n, r]
             gtotal[n, r] = total
 
 
 @task
-def gw_from_gl_total_peak_total_x_t(gw: Real1, gl_total: Real2, peak: Real2, total_: Real2, x: Real3, t: Integer2,
-        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """gw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*gl_total[n,r]
+def gw_from_gl_gz_total_peak_total_x_t(gw: Real1, gl: Real2, gz_total: Real0, peak: Real2, total_: Real2, x: Real3,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int,
+        tasks: int) -> None:
+    """gw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])
     { t[n,r] = c }
 
     scatter, tasks share nothing (one task); 1 guard
@@ -692,13 +690,13 @@ def gw_from_gl_total_peak_total_x_t(gw: Real1, gl_total: Real2, peak: Real2, tot
             for r in range(R):
                 c = t[n, r]
                 if 0 <= c < C:
-                    gw[c] += (1 - smoothing) * ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if c != ignore else zero()) * gl_total[n, r]
+                    gw[c] += (1 - smoothing) * (gz_total[()] + gl[n, r]) * ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if c != ignore else zero())
 
 
 @task
-def gx_from_gl_total_w_t_plain(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, task: int, tasks: int) -> None:
-    """gx[n,c,r] += (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*gl_total[n,r]   { t[n,r] = c }
+def gx_from_gl_gz_total_w_t_plain(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
+    """gx[n,c,r] += (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -w[c])   { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
     """
@@ -710,12 +708,12 @@ def gx_from_gl_total_w_t_plain(gx: Real3, gl_total: Real2, w: Real1, t: Integer2
             gx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            gx[n, c, r] += (1 - smoothing) * ((-w[c]) if c != ignore else zero()) * gl_total[n, r]
+            gx[n, c, r] += (1 - smoothing) * (gz_total[()] + gl[n, r]) * ((-w[c]) if c != ignore else zero())
 
 
 @task
-def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_gz_total_w_t_over_r(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -733,8 +731,8 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * ((-w[c]) if c != ignore else zero())), gl_total_lanes, total[0, u]), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * ((-w[c]) if c != ignore else zero())), gl_lanes + lanes.fill(gz_total[()]), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -743,8 +741,8 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
 
 
 @task
-def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_gz_total_w_t_over_c(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -763,7 +761,7 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                 plane = min(r + u, R - 1)
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * gl_total[n, plane]), select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero()), total[0, u]), total[0, u])
+                total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * (gz_total[()] + gl[n, plane])), select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero()), total[0, u]), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -771,21 +769,21 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                     lanes.write_where(gx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain,
-    merges={"N": (0, 0, None, 0), "R": (2, 1, None, 1)})
-def gx_from_gl_total_w_t(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
-        smoothing: float, tile: Tile) -> Task[...]:
-    """gx[n,c,r] += (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*gl_total[n,r]   { t[n,r] = c }
+@choice(gx_from_gl_gz_total_w_t_over_r, gx_from_gl_gz_total_w_t_over_c, gx_from_gl_gz_total_w_t_plain,
+    merges={"N": (0, 0, None, None, 0), "R": (2, 1, None, None, 1)})
+def gx_from_gl_gz_total_w_t(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int, C: int,
+        ignore: int, smoothing: float, tile: Tile) -> Task[...]:
+    """gx[n,c,r] += (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -w[c])   { t[n,r] = c }
 
     lanes over r
     or lanes over c
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return gx_from_gl_total_w_t_over_r
+        return gx_from_gl_gz_total_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return gx_from_gl_total_w_t_over_c
-    return gx_from_gl_total_w_t_plain
+        return gx_from_gl_gz_total_w_t_over_c
+    return gx_from_gl_gz_total_w_t_plain
 
 
 @task
@@ -866,10 +864,10 @@ def gtotal_sum_from_gtotal_total_sum(gtotal_sum: Real2, gtotal: Real2, total_sum
 
 
 @task
-def gx_from_gl_total_gtotal_sum_peak_t_w_x_plain(gx: Real3, gl_total: Real2, gtotal_sum: Real2, peak: Real2,
-        t: Integer2, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int,
-        tasks: int) -> None:
-    """gx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -w[c])*gl_total[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
+def gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_plain(gx: Real3, gl: Real2, gtotal_sum: Real2, gz_total: Real0,
+        peak: Real2, t: Integer2, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float,
+        add: int, task: int, tasks: int) -> None:
+    """gx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -w[c])/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
 
     gather, tasks share n c
     """
@@ -878,23 +876,23 @@ def gx_from_gl_total_gtotal_sum_peak_t_w_x_plain(gx: Real3, gl_total: Real2, gto
         n = item // C
         c = item % C
         for r in range(R):
-            total = smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r]
+            total = smoothing * (gz_total[()] + gl[n, r]) * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r]
             if add != 0:
                 total += gx[n, c, r]
             gx[n, c, r] = total
 
 
 @task
-def gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c(gx: Real3, gl_total: Real2, gtotal_sum: Real2, peak: Real2,
-        t: Integer2, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_over_c(gx: Real3, gl: Real2, gtotal_sum: Real2, gz_total: Real0,
+        peak: Real2, t: Integer2, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float,
+        add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(N * R, task, tasks)
     for item in range(first, last):
         n = item // R
         r = item % R
-        common = lanes.fill(smoothing) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common = lanes.fill(smoothing) * (lanes.fill(gz_total[()]) + lanes.fill(gl[n, r])) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
@@ -915,19 +913,19 @@ def gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c(gx: Real3, gl_total: Real2, gt
                 lanes.write_where(gx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c, gx_from_gl_total_gtotal_sum_peak_t_w_x_plain,
-    merges={"N": (0, 0, 0, 0, 0, None, 0), "R": (2, 1, 1, 1, 1, None, 2)})
-def gx_from_gl_total_gtotal_sum_peak_t_w_x(gx: Real3, gl_total: Real2, gtotal_sum: Real2, peak: Real2, t: Integer2,
-        w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
+@choice(gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_over_c, gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_plain,
+    merges={"N": (0, 0, 0, None, 0, 0, None, 0), "R": (2, 1, 1, None, 1, 1, None, 2)})
+def gx_from_gl_gtotal_sum_gz_total_peak_t_w_x(gx: Real3, gl: Real2, gtotal_sum: Real2, gz_total: Real0, peak: Real2,
+        t: Integer2, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
         tile: Tile) -> Task[...]:
-    """gx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -w[c])*gl_total[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
+    """gx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -w[c])/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]
 
     lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= 8 * C:
-        return gx_from_gl_total_gtotal_sum_peak_t_w_x_over_c
-    return gx_from_gl_total_gtotal_sum_peak_t_w_x_plain
+        return gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_over_c
+    return gx_from_gl_gtotal_sum_gz_total_peak_t_w_x_plain
 
 
 @task
@@ -1080,6 +1078,26 @@ def ttotal_sum_from_peak_tx_x(ttotal_sum: Real2, peak: Real2, tx: Real3, x: Real
 
 
 @task
+def tl_from_ttotal_w_t(tl: Real2, ttotal: Real2, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, task: int, tasks: int) -> None:
+    """tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*ttotal[n,r]   { t[n,r] = c }
+
+    gather, tasks share n; 1 guard
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        for r in range(R):
+            total = zero()
+            c = t[n, r]
+            if 0 <= c < C:
+                total += (w[c] if c != ignore else zero())
+            total = total * (1 - smoothing) * ttotal[n, r]
+            if add != 0:
+                total += tl[n, r]
+            tl[n, r] = total
+
+
+@task
 def tl_from_peak_total_tw_x_t(tl: Real2, peak: Real2, total_: Real2, tw: Real1, x: Real3, t: Integer2, N: int,
         R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
     """tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*tw[c]
@@ -1118,6 +1136,82 @@ def tl_from_tx_w_t(tl: Real2, tx: Real3, w: Real1, t: Integer2, N: int, R: int, 
             if add != 0:
                 total += tl[n, r]
             tl[n, r] = total
+
+
+@task
+def tl_from_t_ttotal_w_plain(tl: Real2, t: Integer2, ttotal: Real2, w: Real1, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, task: int, tasks: int) -> None:
+    """tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C
+
+    gather, tasks share n r
+    """
+    first, last = share(N * R, task, tasks)
+    for item in range(first, last):
+        n = item // R
+        r = item % R
+        total = zero()
+        for c in range(C):
+            total += (w[c] if real(t[n, r]) != real(ignore) else zero())
+        if total != zero():
+            total = smoothing * total * ttotal[n, r] / real(C)
+        if add != 0:
+            total += tl[n, r]
+        tl[n, r] = total
+
+
+@task
+def tl_from_t_ttotal_w_over_c(tl: Real2, t: Integer2, ttotal: Real2, w: Real1, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(R, tile.lines)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        r = item % planes * tile.lines
+        wide = tile.wide_column()
+        for u in range(tile.lines):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines):
+                        plane = min(r + u, R - 1)
+                        w_lanes = lanes.read(w.line((c,), (1,)))
+                        total[0, u] = total[0, u] + select(lanes.where(real(t[n, plane]) != real(ignore)), w_lanes, lanes.zero())
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines):
+                        plane = min(r + u, R - 1)
+                        w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                        total[0, u] = select(active, total[0, u] + select(lanes.where(real(t[n, plane]) != real(ignore)), w_lanes, lanes.zero()), total[0, u])
+            for u in range(tile.lines):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines):
+            plane = min(r + u, R - 1)
+            if r + u < R:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = smoothing * result * ttotal[n, plane] / real(C)
+                if add != 0:
+                    result += tl[n, plane]
+                tl[n, plane] = result
+
+
+@choice(tl_from_t_ttotal_w_over_c, tl_from_t_ttotal_w_plain, merges={"N": (0, 0, 0, None), "R": (1, 1, 1, None)})
+def tl_from_t_ttotal_w(tl: Real2, t: Integer2, ttotal: Real2, w: Real1, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C
+
+    lanes over c, combined at the end
+    else gather, tasks share n r
+    """
+    if tile.lanes.width <= C:
+        return tl_from_t_ttotal_w_over_c
+    return tl_from_t_ttotal_w_plain
 
 
 @task
@@ -1278,9 +1372,69 @@ def tl_from_t_tx_w(tl: Real2, t: Integer2, tx: Real3, w: Real1, N: int, R: int, 
 
 
 @task
-def hw_from_gl_total_hgx_t_plain(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), -1)*gl_total[n,r]*hgx[n,c,r]/C
+def hgz_total_from_hgx_t_w_plain(hgz_total: Real0, hgx: Real3, t: Integer2, w: Real1, N: int, R: int, C: int,
+        ignore: int, smoothing: float, task: int, tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hgx[n,c,r]/C
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                for c in range(C):
+                    total += ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * hgx[n, c, r]
+        if total != zero():
+            total = smoothing * total / real(C)
+        hgz_total[()] = total
+
+
+@task
+def hgz_total_from_hgx_t_w_over_c(hgz_total: Real0, hgx: Real3, t: Integer2, w: Real1, N: int, R: int, C: int,
+        ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for r in range(R):
+                for start in range(0, C, 64 * lanes.width):
+                    total = lanes.zero()
+                    for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                        if c + lanes.width <= C:
+                            hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
+                            w_lanes = lanes.read(w.line((c,), (1,)))
+                            total = fma(hgx_lanes, select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero()), total)
+                        else:
+                            active = lanes.first(C - c)
+                            hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
+                            w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                            total = select(active, fma(hgx_lanes, select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero()), total), total)
+                    wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        if result != zero():
+            result = smoothing * result / real(C)
+        hgz_total[()] = result
+
+
+@choice(hgz_total_from_hgx_t_w_over_c, hgz_total_from_hgx_t_w_plain,
+    merges={"N": (None, 0, 0, None), "R": (None, 2, 1, None)})
+def hgz_total_from_hgx_t_w(hgz_total: Real0, hgx: Real3, t: Integer2, w: Real1, N: int, R: int, C: int, ignore: int,
+        smoothing: float, tile: Tile) -> Task[...]:
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hgx[n,c,r]/C
+
+    lanes over c, combined at the end
+    else gather, tasks share nothing (one task)
+    """
+    if tile.lanes.width <= C:
+        return hgz_total_from_hgx_t_w_over_c
+    return hgz_total_from_hgx_t_w_plain
+
+
+@task
+def hw_from_gl_gz_total_hgx_t_plain(hw: Real1, gl: Real2, gz_total: Real0, hgx: Real3, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgx[n,c,r]/C
 
     gather, tasks share c
     """
@@ -1289,7 +1443,7 @@ def hw_from_gl_total_hgx_t_plain(hw: Real1, gl_total: Real2, hgx: Real3, t: Inte
         total = zero()
         for n in range(N):
             for r in range(R):
-                total += (real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgx[n, c, r]
+                total += (gz_total[()] + gl[n, r]) * (real(-1) if real(t[n, r]) != real(ignore) else zero()) * hgx[n, c, r]
         if total != zero():
             total = smoothing * total / real(C)
         if add != 0:
@@ -1298,8 +1452,8 @@ def hw_from_gl_total_hgx_t_plain(hw: Real1, gl_total: Real2, hgx: Real3, t: Inte
 
 
 @task
-def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def hw_from_gl_gz_total_hgx_t_over_c(hw: Real1, gl: Real2, gz_total: Real0, hgx: Real3, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
@@ -1312,7 +1466,7 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
                 totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
-                    common = lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r])
+                    common = lanes.fill((gz_total[()] + gl[n, r]) * (real(-1) if real(t[n, r]) != real(ignore) else zero()))
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         hgx_lanes = lanes.read(hgx.line((n, c, r), (0, 1, 0)))
@@ -1331,7 +1485,7 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
                 total = lanes.zero()
                 for n in range(N):
                     for r in range(R):
-                        common = lanes.fill((real(-1) if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r])
+                        common = lanes.fill((gz_total[()] + gl[n, r]) * (real(-1) if real(t[n, r]) != real(ignore) else zero()))
                         hgx_lanes = lanes.read_where(hgx.line((n, c, r), (0, 1, 0)), active)
                         total = fma(common, hgx_lanes, total)
                 total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
@@ -1340,24 +1494,44 @@ def hw_from_gl_total_hgx_t_over_c(hw: Real1, gl_total: Real2, hgx: Real3, t: Int
                 lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgx_t_over_c, hw_from_gl_total_hgx_t_plain,
-    merges={"N": (None, 0, 0, 0), "R": (None, 1, 2, 1)})
-def hw_from_gl_total_hgx_t(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int, ignore: int,
-        smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), -1)*gl_total[n,r]*hgx[n,c,r]/C
+@choice(hw_from_gl_gz_total_hgx_t_over_c, hw_from_gl_gz_total_hgx_t_plain,
+    merges={"N": (None, 0, None, 0, 0), "R": (None, 1, None, 2, 1)})
+def hw_from_gl_gz_total_hgx_t(hw: Real1, gl: Real2, gz_total: Real0, hgx: Real3, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgx[n,c,r]/C
 
     lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= 8 * C:
-        return hw_from_gl_total_hgx_t_over_c
-    return hw_from_gl_total_hgx_t_plain
+        return hw_from_gl_gz_total_hgx_t_over_c
+    return hw_from_gl_gz_total_hgx_t_plain
 
 
 @task
-def hw_from_gl_total_hgx_t_2(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), -1)*gl_total[n,r]*hgx[n,c,r]
+def hgz_total_from_hgx_w_t(hgz_total: Real0, hgx: Real3, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*hgx[n,c,r]   { t[n,r] = c }
+
+    gather, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    total += ((-w[c]) if c != ignore else zero()) * hgx[n, c, r]
+        total = total * (1 - smoothing)
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
+
+
+@task
+def hw_from_gl_gz_total_hgx_t_2(hw: Real1, gl: Real2, gz_total: Real0, hgx: Real3, t: Integer2, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*hgx[n,c,r]
     { t[n,r] = c }
 
     scatter, tasks share nothing (one task); 1 guard
@@ -1370,13 +1544,35 @@ def hw_from_gl_total_hgx_t_2(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2
             for r in range(R):
                 c = t[n, r]
                 if 0 <= c < C:
-                    hw[c] += (1 - smoothing) * (real(-1) if c != ignore else zero()) * gl_total[n, r] * hgx[n, c, r]
+                    hw[c] += (1 - smoothing) * (gz_total[()] + gl[n, r]) * (real(-1) if c != ignore else zero()) * hgx[n, c, r]
 
 
 @task
-def htotal_from_gl_total_hgw_t(htotal: Real2, gl_total: Real2, hgw: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """htotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r]
+def hgz_total_from_hgw_peak_total_x_t(hgz_total: Real0, hgw: Real1, peak: Real2, total_: Real2, x: Real3,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int,
+        tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*hgw[c]
+    { t[n,r] = c }
+
+    gather, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    total += ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if c != ignore else zero()) * hgw[c]
+        total = total * (1 - smoothing)
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
+
+
+@task
+def htotal_from_gl_gz_total_hgw_t(htotal: Real2, gl: Real2, gz_total: Real0, hgw: Real1, t: Integer2, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """htotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgw[c]
     { t[n,r] = c }
 
     gather, tasks share n; 1 guard
@@ -1388,16 +1584,36 @@ def htotal_from_gl_total_hgw_t(htotal: Real2, gl_total: Real2, hgw: Real1, t: In
             c = t[n, r]
             if 0 <= c < C:
                 total += (one() if c != ignore else zero()) * hgw[c]
-            total = total * (1 - smoothing) * gl_total[n, r]
+            total = total * (1 - smoothing) * (gz_total[()] + gl[n, r])
             if add != 0:
                 total += htotal[n, r]
             htotal[n, r] = total
 
 
 @task
-def hw_from_gl_total_hgtotal_t(hw: Real1, gl_total: Real2, hgtotal: Real2, t: Integer2, N: int, R: int, C: int,
+def hgz_total_from_hgtotal_w_t(hgz_total: Real0, hgtotal: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
         ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), 1)*gl_total[n,r]*hgtotal[n,r]
+    """hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*hgtotal[n,r]   { t[n,r] = c }
+
+    gather, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    total += (w[c] if c != ignore else zero()) * hgtotal[n, r]
+        total = total * (1 - smoothing)
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
+
+
+@task
+def hw_from_gl_gz_total_hgtotal_t(hw: Real1, gl: Real2, gz_total: Real0, hgtotal: Real2, t: Integer2, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgtotal[n,r]
     { t[n,r] = c }
 
     scatter, tasks share nothing (one task); 1 guard
@@ -1410,13 +1626,78 @@ def hw_from_gl_total_hgtotal_t(hw: Real1, gl_total: Real2, hgtotal: Real2, t: In
             for r in range(R):
                 c = t[n, r]
                 if 0 <= c < C:
-                    hw[c] += (1 - smoothing) * (one() if c != ignore else zero()) * gl_total[n, r] * hgtotal[n, r]
+                    hw[c] += (1 - smoothing) * (gz_total[()] + gl[n, r]) * (one() if c != ignore else zero()) * hgtotal[n, r]
 
 
 @task
-def htotal_from_gl_total_hgw_t_2_plain(htotal: Real2, gl_total: Real2, hgw: Real1, t: Integer2, N: int, R: int,
-        C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), 1)*hgw[c]*gl_total[n,r]/C
+def hgz_total_from_hgw_peak_t_total_x_plain(hgz_total: Real0, hgw: Real1, peak: Real2, t: Integer2, total_: Real2,
+        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*hgw[c]/C
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                for c in range(C):
+                    total += ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if real(t[n, r]) != real(ignore) else zero()) * hgw[c]
+        if total != zero():
+            total = smoothing * total / real(C)
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
+
+
+@task
+def hgz_total_from_hgw_peak_t_total_x_over_c(hgz_total: Real0, hgw: Real1, peak: Real2, t: Integer2, total_: Real2,
+        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for r in range(R):
+                for start in range(0, C, 64 * lanes.width):
+                    total = lanes.zero()
+                    for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                        if c + lanes.width <= C:
+                            hgw_lanes = lanes.read(hgw.line((c,), (1,)))
+                            x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                            total = fma(hgw_lanes, select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
+                        else:
+                            active = lanes.first(C - c)
+                            hgw_lanes = lanes.read_where(hgw.line((c,), (1,)), active)
+                            x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                            total = select(active, fma(hgw_lanes, select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total), total)
+                    wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        if result != zero():
+            result = smoothing * result / real(C)
+        if add != 0:
+            result += hgz_total[()]
+        hgz_total[()] = result
+
+
+@choice(hgz_total_from_hgw_peak_t_total_x_over_c, hgz_total_from_hgw_peak_t_total_x_plain,
+    merges={"N": (None, None, 0, 0, 0, 0), "R": (None, None, 1, 1, 1, 2)})
+def hgz_total_from_hgw_peak_t_total_x(hgz_total: Real0, hgw: Real1, peak: Real2, t: Integer2, total_: Real2,
+        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*hgw[c]/C
+
+    lanes over c, combined at the end
+    else gather, tasks share nothing (one task)
+    """
+    if tile.lanes.width <= C:
+        return hgz_total_from_hgw_peak_t_total_x_over_c
+    return hgz_total_from_hgw_peak_t_total_x_plain
+
+
+@task
+def htotal_from_gl_gz_total_hgw_t_2_plain(htotal: Real2, gl: Real2, gz_total: Real0, hgw: Real1, t: Integer2,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """htotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hgw[c]/C
 
     gather, tasks share n r
     """
@@ -1428,15 +1709,15 @@ def htotal_from_gl_total_hgw_t_2_plain(htotal: Real2, gl_total: Real2, hgw: Real
         for c in range(C):
             total += hgw[c]
         if total != zero():
-            total = smoothing * total * (one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] / real(C)
+            total = smoothing * total * (gz_total[()] + gl[n, r]) * (one() if real(t[n, r]) != real(ignore) else zero()) / real(C)
         if add != 0:
             total += htotal[n, r]
         htotal[n, r] = total
 
 
 @task
-def htotal_from_gl_total_hgw_t_2_over_c(htotal: Real2, gl_total: Real2, hgw: Real1, t: Integer2, N: int, R: int,
-        C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def htotal_from_gl_gz_total_hgw_t_2_over_c(htotal: Real2, gl: Real2, gz_total: Real0, hgw: Real1, t: Integer2,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -1470,30 +1751,92 @@ def htotal_from_gl_total_hgw_t_2_over_c(htotal: Real2, gl_total: Real2, hgw: Rea
             if r + u < R:
                 result = lanes.sum(wide[0, u])
                 if result != zero():
-                    result = smoothing * result * (one() if real(t[n, plane]) != real(ignore) else zero()) * gl_total[n, plane] / real(C)
+                    result = smoothing * result * (gz_total[()] + gl[n, plane]) * (one() if real(t[n, plane]) != real(ignore) else zero()) / real(C)
                 if add != 0:
                     result += htotal[n, plane]
                 htotal[n, plane] = result
 
 
-@choice(htotal_from_gl_total_hgw_t_2_over_c, htotal_from_gl_total_hgw_t_2_plain,
-    merges={"N": (0, 0, None, 0), "R": (1, 1, None, 1)})
-def htotal_from_gl_total_hgw_t_2(htotal: Real2, gl_total: Real2, hgw: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), 1)*hgw[c]*gl_total[n,r]/C
+@choice(htotal_from_gl_gz_total_hgw_t_2_over_c, htotal_from_gl_gz_total_hgw_t_2_plain,
+    merges={"N": (0, 0, None, None, 0), "R": (1, 1, None, None, 1)})
+def htotal_from_gl_gz_total_hgw_t_2(htotal: Real2, gl: Real2, gz_total: Real0, hgw: Real1, t: Integer2, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """htotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hgw[c]/C
 
     lanes over c, combined at the end
     else gather, tasks share n r
     """
     if tile.lanes.width <= C:
-        return htotal_from_gl_total_hgw_t_2_over_c
-    return htotal_from_gl_total_hgw_t_2_plain
+        return htotal_from_gl_gz_total_hgw_t_2_over_c
+    return htotal_from_gl_gz_total_hgw_t_2_plain
 
 
 @task
-def hw_from_gl_total_hgtotal_t_2_plain(hw: Real1, gl_total: Real2, hgtotal: Real2, t: Integer2, N: int, R: int,
+def hgz_total_from_hgtotal_t_w_plain(hgz_total: Real0, hgtotal: Real2, t: Integer2, w: Real1, N: int, R: int,
         C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), 1)*gl_total[n,r]*hgtotal[n,r]/C
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hgtotal[n,r]/C
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                for c in range(C):
+                    total += (w[c] if real(t[n, r]) != real(ignore) else zero()) * hgtotal[n, r]
+        if total != zero():
+            total = smoothing * total / real(C)
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
+
+
+@task
+def hgz_total_from_hgtotal_t_w_over_c(hgz_total: Real0, hgtotal: Real2, t: Integer2, w: Real1, N: int, R: int,
+        C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for n in range(N):
+            for r in range(R):
+                for start in range(0, C, 64 * lanes.width):
+                    total = lanes.zero()
+                    for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                        if c + lanes.width <= C:
+                            w_lanes = lanes.read(w.line((c,), (1,)))
+                            total = fma(lanes.fill(hgtotal[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), w_lanes, lanes.zero()), total)
+                        else:
+                            active = lanes.first(C - c)
+                            w_lanes = lanes.read_where(w.line((c,), (1,)), active)
+                            total = select(active, fma(lanes.fill(hgtotal[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), w_lanes, lanes.zero()), total), total)
+                    wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        if result != zero():
+            result = smoothing * result / real(C)
+        if add != 0:
+            result += hgz_total[()]
+        hgz_total[()] = result
+
+
+@choice(hgz_total_from_hgtotal_t_w_over_c, hgz_total_from_hgtotal_t_w_plain,
+    merges={"N": (None, 0, 0, None), "R": (None, 1, 1, None)})
+def hgz_total_from_hgtotal_t_w(hgz_total: Real0, hgtotal: Real2, t: Integer2, w: Real1, N: int, R: int, C: int,
+        ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hgtotal[n,r]/C
+
+    lanes over c, combined at the end
+    else gather, tasks share nothing (one task)
+    """
+    if tile.lanes.width <= C:
+        return hgz_total_from_hgtotal_t_w_over_c
+    return hgz_total_from_hgtotal_t_w_plain
+
+
+@task
+def hw_from_gl_gz_total_hgtotal_t_2_plain(hw: Real1, gl: Real2, gz_total: Real0, hgtotal: Real2, t: Integer2,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hgtotal[n,r]/C
 
     gather, tasks share c
     """
@@ -1502,7 +1845,7 @@ def hw_from_gl_total_hgtotal_t_2_plain(hw: Real1, gl_total: Real2, hgtotal: Real
         total = zero()
         for n in range(N):
             for r in range(R):
-                total += (one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r]
+                total += (gz_total[()] + gl[n, r]) * (one() if real(t[n, r]) != real(ignore) else zero()) * hgtotal[n, r]
         if total != zero():
             total = smoothing * total / real(C)
         if add != 0:
@@ -1511,8 +1854,8 @@ def hw_from_gl_total_hgtotal_t_2_plain(hw: Real1, gl_total: Real2, hgtotal: Real
 
 
 @task
-def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Real2, t: Integer2, N: int, R: int,
-        C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def hw_from_gl_gz_total_hgtotal_t_2_over_c(hw: Real1, gl: Real2, gz_total: Real0, hgtotal: Real2, t: Integer2,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
@@ -1525,7 +1868,7 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
                 totals[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
-                    common = lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
+                    common = lanes.fill((gz_total[()] + gl[n, r]) * (one() if real(t[n, r]) != real(ignore) else zero()) * hgtotal[n, r])
                     for u in range(tile.lines):
                         c = start + u * lanes.width
                         totals[0, u] = totals[0, u] + common
@@ -1543,7 +1886,7 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
                 total = lanes.zero()
                 for n in range(N):
                     for r in range(R):
-                        common = lanes.fill((one() if real(t[n, r]) != real(ignore) else zero()) * gl_total[n, r] * hgtotal[n, r])
+                        common = lanes.fill((gz_total[()] + gl[n, r]) * (one() if real(t[n, r]) != real(ignore) else zero()) * hgtotal[n, r])
                         total = total + common
                 total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
                 if add != 0:
@@ -1551,18 +1894,18 @@ def hw_from_gl_total_hgtotal_t_2_over_c(hw: Real1, gl_total: Real2, hgtotal: Rea
                 lanes.write_where(hw.line((c,), (1,)), total, active)
 
 
-@choice(hw_from_gl_total_hgtotal_t_2_over_c, hw_from_gl_total_hgtotal_t_2_plain,
-    merges={"N": (None, 0, 0, 0), "R": (None, 1, 1, 1)})
-def hw_from_gl_total_hgtotal_t_2(hw: Real1, gl_total: Real2, hgtotal: Real2, t: Integer2, N: int, R: int, C: int,
-        ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), 1)*gl_total[n,r]*hgtotal[n,r]/C
+@choice(hw_from_gl_gz_total_hgtotal_t_2_over_c, hw_from_gl_gz_total_hgtotal_t_2_plain,
+    merges={"N": (None, 0, None, 0, 0), "R": (None, 1, None, 1, 1)})
+def hw_from_gl_gz_total_hgtotal_t_2(hw: Real1, gl: Real2, gz_total: Real0, hgtotal: Real2, t: Integer2, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hgtotal[n,r]/C
 
     lanes over c
     else gather, tasks share c
     """
     if tile.lanes.width <= 8 * C:
-        return hw_from_gl_total_hgtotal_t_2_over_c
-    return hw_from_gl_total_hgtotal_t_2_plain
+        return hw_from_gl_gz_total_hgtotal_t_2_over_c
+    return hw_from_gl_gz_total_hgtotal_t_2_plain
 
 
 @task
@@ -1757,9 +2100,9 @@ def hw_from_hz_peak_total_x_t(hw: Real1, hz: Real0, peak: Real2, total_: Real2, 
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_plain(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
-    """hx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*hgw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*hz[])
+def hx_from_gl_gz_total_hgw_hz_w_t_plain(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
+    """hx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*hgw[c] + chosen(Ne(c, ignore), -w[c])*hz[])
     { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
@@ -1772,12 +2115,13 @@ def hx_from_gl_total_hgw_hz_w_t_plain(hx: Real3, gl_total: Real2, hgw: Real1, hz
             hx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            hx[n, c, r] += (1 - smoothing) * ((real(-1) if c != ignore else zero()) * hgw[c] * gl_total[n, r] + ((-w[c]) if c != ignore else zero()) * hz[()])
+            hx[n, c, r] += (1 - smoothing) * ((gz_total[()] + gl[n, r]) * (real(-1) if c != ignore else zero()) * hgw[c] + ((-w[c]) if c != ignore else zero()) * hz[()])
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gl_gz_total_hgw_hz_w_t_over_r(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -1795,8 +2139,8 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * hgw[c]) * gl_total_lanes) + lanes.fill(((-w[c]) if c != ignore else zero()) * hz[()]), total[0, u]), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * hgw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) + lanes.fill(((-w[c]) if c != ignore else zero()) * hz[()]), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -1805,8 +2149,9 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gl_gz_total_hgw_hz_w_t_over_c(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -1826,7 +2171,7 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 hgw_lanes = lanes.read_where(hgw.line((c,), (1,)), chosen)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill(gl_total[n, plane]) * hgw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(real(-1)), lanes.zero())) + (lanes.fill(hz[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero())), total[0, u]), total[0, u])
+                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill(gz_total[()] + gl[n, plane]) * hgw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(real(-1)), lanes.zero())) + (lanes.fill(hz[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero())), total[0, u]), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -1834,11 +2179,12 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                     lanes.write_where(hx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain,
-    merges={"N": (0, 0, None, None, None, 0), "R": (2, 1, None, None, None, 1)})
-def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2, N: int,
-        R: int, C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*hgw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*hz[])
+@choice(hx_from_gl_gz_total_hgw_hz_w_t_over_r, hx_from_gl_gz_total_hgw_hz_w_t_over_c,
+    hx_from_gl_gz_total_hgw_hz_w_t_plain,
+    merges={"N": (0, 0, None, None, None, None, 0), "R": (2, 1, None, None, None, None, 1)})
+def hx_from_gl_gz_total_hgw_hz_w_t(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*hgw[c] + chosen(Ne(c, ignore), -w[c])*hz[])
     { t[n,r] = c }
 
     lanes over r
@@ -1846,10 +2192,10 @@ def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return hx_from_gl_total_hgw_hz_w_t_over_r
+        return hx_from_gl_gz_total_hgw_hz_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return hx_from_gl_total_hgw_hz_w_t_over_c
-    return hx_from_gl_total_hgw_hz_w_t_plain
+        return hx_from_gl_gz_total_hgw_hz_w_t_over_c
+    return hx_from_gl_gz_total_hgw_hz_w_t_plain
 
 
 @task
@@ -1939,10 +2285,10 @@ def htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum(htotal_sum: Real2, gtota
 
 
 @task
-def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain(hx: Real3, gl_total: Real2,
-        gtotal_sum: Real2, hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1,
+def hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain(hx: Real3, gl: Real2, gtotal_sum: Real2,
+        gz_total: Real0, hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1,
         x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
-    """hx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*hgw[c]*gl_total[n,r]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hz[]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*hgx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*htotal_sum[n,r]
+    """hx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgw[c]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hz[]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*hgx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*htotal_sum[n,r]
 
     gather, tasks share n c
     """
@@ -1951,15 +2297,15 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain(hx: Real3
         n = item // C
         c = item % C
         for r in range(R):
-            total = smoothing * (real(-1) if real(t[n, r]) != real(ignore) else zero()) * hgw[c] * gl_total[n, r] / real(C) + smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * hz[()] / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r] * hgx[n, c, r] + exp(-finite(peak[n, r]) + x[n, c, r]) * htotal_sum[n, r]
+            total = smoothing * (gz_total[()] + gl[n, r]) * (real(-1) if real(t[n, r]) != real(ignore) else zero()) * hgw[c] / real(C) + smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * hz[()] / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r] * hgx[n, c, r] + exp(-finite(peak[n, r]) + x[n, c, r]) * htotal_sum[n, r]
             if add != 0:
                 total += hx[n, c, r]
             hx[n, c, r] = total
 
 
 @task
-def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real3, gl_total: Real2,
-        gtotal_sum: Real2, hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1,
+def hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real3, gl: Real2, gtotal_sum: Real2,
+        gz_total: Real0, hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1,
         x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
@@ -1969,7 +2315,7 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
         n = item // R
         r = item % R
         common = lanes.fill(smoothing) * lanes.fill(hz[()]) / lanes.fill(real(C))
-        common_ = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common_ = lanes.fill(smoothing) * (lanes.fill(gz_total[()]) + lanes.fill(gl[n, r])) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
@@ -1994,26 +2340,121 @@ def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c(hx: Real
                 lanes.write_where(hx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c,
-    hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain,
-    merges={"N": (0, 0, 0, None, 0, 0, None, 0, 0, None, 0), "R": (2, 1, 1, None, 2, 1, None, 1, 1, None, 2)})
-def hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x(hx: Real3, gl_total: Real2, gtotal_sum: Real2,
-        hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1, x: Real3, N: int,
-        R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*hgw[c]*gl_total[n,r]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hz[]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*hgx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*htotal_sum[n,r]
+@choice(hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c,
+    hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain,
+    merges={"N": (0, 0, 0, None, None, 0, 0, None, 0, 0, None, 0), "R": (2, 1, 1, None, None, 2, 1, None, 1, 1, None, 2)})
+def hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x(hx: Real3, gl: Real2, gtotal_sum: Real2,
+        gz_total: Real0, hgw: Real1, hgx: Real3, htotal_sum: Real2, hz: Real0, peak: Real2, t: Integer2, w: Real1,
+        x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgw[c]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hz[]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*hgx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*htotal_sum[n,r]
 
     lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= 8 * C:
-        return hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c
-    return hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain
+        return hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_over_c
+    return hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x_plain
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_plain(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, task: int, tasks: int) -> None:
-    """tgx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*tw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*tgl_total[n,r])
+def tgw_from_peak_t_tgl_total_x_plain(tgw: Real1, peak: Real2, t: Integer2, tgl: Real2, total_: Real2, x: Real3,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*tgl[n,r]/C
+
+    gather, tasks share c
+    """
+    first, last = share(C, task, tasks)
+    for c in range(first, last):
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                total += ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if real(t[n, r]) != real(ignore) else zero()) * tgl[n, r]
+        if total != zero():
+            total = smoothing * total / real(C)
+        if add != 0:
+            total += tgw[c]
+        tgw[c] = total
+
+
+@task
+def tgw_from_peak_t_tgl_total_x_over_c(tgw: Real1, peak: Real2, t: Integer2, tgl: Real2, total_: Real2, x: Real3,
+        N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(C, tile.lines * lanes.width), task, tasks)
+    block = tile.lines * lanes.width
+    for start in range(first * block, min(C, last * block), block):
+        if start + block <= C:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for r in range(R):
+                    for u in range(tile.lines):
+                        c = start + u * lanes.width
+                        x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
+                        totals[0, u] = fma(lanes.fill(tgl[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), totals[0, u])
+            for u in range(tile.lines):
+                c = start + u * lanes.width
+                result = totals[0, u]
+                result = select(unequal(result, lanes.zero()), lanes.fill(smoothing) * result / lanes.fill(real(C)), result)
+                if add != 0:
+                    result = result + lanes.read_where(tgw.line((c,), (1,)), active)
+                lanes.write_where(tgw.line((c,), (1,)), result, active)
+        else:
+            for c in range(start, C, lanes.width):
+                count = min(lanes.width, C - c)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for n in range(N):
+                    for r in range(R):
+                        x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
+                        total = fma(lanes.fill(tgl[n, r]), select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(finite(peak[n, r])) - x_lanes + lanes.fill(total_[n, r]), lanes.zero()), total)
+                total = select(unequal(total, lanes.zero()), lanes.fill(smoothing) * total / lanes.fill(real(C)), total)
+                if add != 0:
+                    total = total + lanes.read_where(tgw.line((c,), (1,)), active)
+                lanes.write_where(tgw.line((c,), (1,)), total, active)
+
+
+@choice(tgw_from_peak_t_tgl_total_x_over_c, tgw_from_peak_t_tgl_total_x_plain,
+    merges={"N": (None, 0, 0, 0, 0, 0), "R": (None, 1, 1, 1, 1, 2)})
+def tgw_from_peak_t_tgl_total_x(tgw: Real1, peak: Real2, t: Integer2, tgl: Real2, total_: Real2, x: Real3, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*tgl[n,r]/C
+
+    lanes over c
+    else gather, tasks share c
+    """
+    if tile.lanes.width <= 8 * C:
+        return tgw_from_peak_t_tgl_total_x_over_c
+    return tgw_from_peak_t_tgl_total_x_plain
+
+
+@task
+def tgw_from_peak_tgl_total_x_t(tgw: Real1, peak: Real2, tgl: Real2, total_: Real2, x: Real3, t: Integer2, N: int,
+        R: int, C: int, ignore: int, smoothing: float, add: int, task: int, tasks: int) -> None:
+    """tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] - x[n,c,r])*tgl[n,r]
+    { t[n,r] = c }
+
+    scatter, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        if add == 0:
+            for c in range(C):
+                tgw[c] = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    tgw[c] += (1 - smoothing) * ((finite(peak[n, r]) - x[n, c, r] + total_[n, r]) if c != ignore else zero()) * tgl[n, r]
+
+
+@task
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float,
+        task: int, tasks: int) -> None:
+    """tgx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*tw[c] + chosen(Ne(c, ignore), -w[c])*tgz_total[] + chosen(Ne(c, ignore), -w[c])*tgl[n,r])
     { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
@@ -2026,13 +2467,13 @@ def tgx_from_gl_total_tgl_total_tw_w_t_plain(tgx: Real3, gl_total: Real2, tgl_to
             tgx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            tgx[n, c, r] += (1 - smoothing) * ((real(-1) if c != ignore else zero()) * tw[c] * gl_total[n, r] + ((-w[c]) if c != ignore else zero()) * tgl_total[n, r])
+            tgx[n, c, r] += (1 - smoothing) * ((gz_total[()] + gl[n, r]) * (real(-1) if c != ignore else zero()) * tw[c] + ((-w[c]) if c != ignore else zero()) * tgz_total[()] + ((-w[c]) if c != ignore else zero()) * tgl[n, r])
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int,
-        tasks: int) -> None:
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -2050,9 +2491,9 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                tgl_total_lanes = lanes.read_where(tgl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * tw[c]) * gl_total_lanes) + (lanes.fill((-w[c]) if c != ignore else zero()) * tgl_total_lanes), total[0, u]), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                tgl_lanes = lanes.read_where(tgl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((-w[c]) if c != ignore else zero()) * tgl_lanes) + (lanes.fill((real(-1) if c != ignore else zero()) * tw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) + lanes.fill(((-w[c]) if c != ignore else zero()) * tgz_total[()]), total[0, u]), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -2061,9 +2502,9 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile, task: int,
-        tasks: int) -> None:
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -2083,7 +2524,7 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 tw_lanes = lanes.read_where(tw.line((c,), (1,)), chosen)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill(gl_total[n, plane]) * tw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(real(-1)), lanes.zero())) + (lanes.fill(tgl_total[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero())), total[0, u]), total[0, u])
+                total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill(gz_total[()] + gl[n, plane]) * tw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(real(-1)), lanes.zero())) + (lanes.fill(tgz_total[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero())) + (lanes.fill(tgl[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), -w_lanes, lanes.zero())), total[0, u]), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -2091,11 +2532,13 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
                     lanes.write_where(tgx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(tgx_from_gl_total_tgl_total_tw_w_t_over_r, tgx_from_gl_total_tgl_total_tw_w_t_over_c,
-    tgx_from_gl_total_tgl_total_tw_w_t_plain, merges={"N": (0, 0, 0, None, None, 0), "R": (2, 1, 1, None, None, 1)})
-def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float, tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*tw[c]*gl_total[n,r] + chosen(Ne(c, ignore), -w[c])*tgl_total[n,r])
+@choice(tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r, tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c,
+    tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain,
+    merges={"N": (0, 0, None, 0, None, None, None, 0), "R": (2, 1, None, 1, None, None, None, 1)})
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2, tgz_total: Real0,
+        tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, smoothing: float,
+        tile: Tile) -> Task[...]:
+    """tgx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*tw[c] + chosen(Ne(c, ignore), -w[c])*tgz_total[] + chosen(Ne(c, ignore), -w[c])*tgl[n,r])
     { t[n,r] = c }
 
     lanes over r
@@ -2103,18 +2546,18 @@ def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: R
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return tgx_from_gl_total_tgl_total_tw_w_t_over_r
+        return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return tgx_from_gl_total_tgl_total_tw_w_t_over_c
-    return tgx_from_gl_total_tgl_total_tw_w_t_plain
+        return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c
+    return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain
 
 
 @task
-def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain(tgx: Real3, gl_total: Real2,
-        gtotal_sum: Real2, peak: Real2, t: Integer2, tgl_total: Real2, tgtotal_sum: Real2, tw: Real1, tx: Real3,
-        w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, task: int,
-        tasks: int) -> None:
-    """tgx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*tw[c]*gl_total[n,r]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgl_total[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*tx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*tgtotal_sum[n,r]
+def tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_plain(tgx: Real3, gl: Real2,
+        gtotal_sum: Real2, gz_total: Real0, peak: Real2, t: Integer2, tgl: Real2, tgtotal_sum: Real2,
+        tgz_total: Real0, tw: Real1, tx: Real3, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, task: int, tasks: int) -> None:
+    """tgx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*tw[c]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgz_total[]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgl[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*tx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*tgtotal_sum[n,r]
 
     gather, tasks share n c
     """
@@ -2123,25 +2566,26 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain(tg
         n = item // C
         c = item % C
         for r in range(R):
-            total = smoothing * (real(-1) if real(t[n, r]) != real(ignore) else zero()) * tw[c] * gl_total[n, r] / real(C) + smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * tgl_total[n, r] / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r] * tx[n, c, r] + exp(-finite(peak[n, r]) + x[n, c, r]) * tgtotal_sum[n, r]
+            total = smoothing * (gz_total[()] + gl[n, r]) * (real(-1) if real(t[n, r]) != real(ignore) else zero()) * tw[c] / real(C) + smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * tgz_total[()] / real(C) + smoothing * ((-w[c]) if real(t[n, r]) != real(ignore) else zero()) * tgl[n, r] / real(C) + exp(-finite(peak[n, r]) + x[n, c, r]) * gtotal_sum[n, r] * tx[n, c, r] + exp(-finite(peak[n, r]) + x[n, c, r]) * tgtotal_sum[n, r]
             if add != 0:
                 total += tgx[n, c, r]
             tgx[n, c, r] = total
 
 
 @task
-def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(tgx: Real3, gl_total: Real2,
-        gtotal_sum: Real2, peak: Real2, t: Integer2, tgl_total: Real2, tgtotal_sum: Real2, tw: Real1, tx: Real3,
-        w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_over_c(tgx: Real3, gl: Real2,
+        gtotal_sum: Real2, gz_total: Real0, peak: Real2, t: Integer2, tgl: Real2, tgtotal_sum: Real2,
+        tgz_total: Real0, tw: Real1, tx: Real3, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(N * R, task, tasks)
     for item in range(first, last):
         n = item // R
         r = item % R
-        common = lanes.fill(smoothing) * lanes.fill(tgl_total[n, r]) / lanes.fill(real(C))
-        common_ = lanes.fill(smoothing) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) * lanes.fill(gl_total[n, r]) / lanes.fill(real(C))
+        common = lanes.fill(smoothing) * lanes.fill(tgz_total[()]) / lanes.fill(real(C))
+        common_ = lanes.fill(smoothing) * lanes.fill(tgl[n, r]) / lanes.fill(real(C))
+        common_2 = lanes.fill(smoothing) * (lanes.fill(gz_total[()]) + lanes.fill(gl[n, r])) * select(lanes.where(real(t[n, r]) != real(ignore)), lanes.fill(real(-1)), lanes.zero()) / lanes.fill(real(C))
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
@@ -2150,7 +2594,7 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
                 tx_lanes = lanes.read(tx.line((n, c, r), (0, 1, 0)))
                 w_lanes = lanes.read(w.line((c,), (1,)))
                 x_lanes = lanes.read(x.line((n, c, r), (0, 1, 0)))
-                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_2 * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read(tgx.line((n, c, r), (0, 1, 0)))
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, lanes.where(True))
@@ -2160,27 +2604,27 @@ def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c(t
                 tx_lanes = lanes.read_where(tx.line((n, c, r), (0, 1, 0)), active)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                 x_lanes = lanes.read_where(x.line((n, c, r), (0, 1, 0)), active)
-                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
+                total = (common * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_ * select(lanes.where(real(t[n, r]) != real(ignore)), -w_lanes, lanes.zero())) + (common_2 * tw_lanes) + (lanes.fill(gtotal_sum[n, r]) * tx_lanes * exp(x_lanes - lanes.fill(finite(peak[n, r])))) + (lanes.fill(tgtotal_sum[n, r]) * exp(x_lanes - lanes.fill(finite(peak[n, r]))))
                 if add != 0:
                     total = total + lanes.read_where(tgx.line((n, c, r), (0, 1, 0)), active)
                 lanes.write_where(tgx.line((n, c, r), (0, 1, 0)), total, active)
 
 
-@choice(tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c,
-    tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain,
-    merges={"N": (0, 0, 0, 0, 0, 0, 0, None, 0, None, 0), "R": (2, 1, 1, 1, 1, 1, 1, None, 2, None, 2)})
-def tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x(tgx: Real3, gl_total: Real2,
-        gtotal_sum: Real2, peak: Real2, t: Integer2, tgl_total: Real2, tgtotal_sum: Real2, tw: Real1, tx: Real3,
-        w: Real1, x: Real3, N: int, R: int, C: int, ignore: int, smoothing: float, add: int,
-        tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*tw[c]*gl_total[n,r]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgl_total[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*tx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*tgtotal_sum[n,r]
+@choice(tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_over_c,
+    tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_plain,
+    merges={"N": (0, 0, 0, None, 0, 0, 0, 0, None, None, 0, None, 0), "R": (2, 1, 1, None, 1, 1, 1, 1, None, None, 2, None, 2)})
+def tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x(tgx: Real3, gl: Real2,
+        gtotal_sum: Real2, gz_total: Real0, peak: Real2, t: Integer2, tgl: Real2, tgtotal_sum: Real2,
+        tgz_total: Real0, tw: Real1, tx: Real3, w: Real1, x: Real3, N: int, R: int, C: int, ignore: int,
+        smoothing: float, add: int, tile: Tile) -> Task[...]:
+    """tgx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*tw[c]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgz_total[]/C + smoothing*chosen(Ne(t[n,r], ignore), -w[c])*tgl[n,r]/C + exp(-finite(peak[n,r]) + x[n,c,r])*gtotal_sum[n,r]*tx[n,c,r] + exp(-finite(peak[n,r]) + x[n,c,r])*tgtotal_sum[n,r]
 
     lanes over c
     else gather, tasks share n c
     """
     if tile.lanes.width <= 8 * C:
-        return tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_over_c
-    return tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x_plain
+        return tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_over_c
+    return tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x_plain
 
 
 def sizes(N: int, C: int, R: int, ignore: int) -> dict[str, int]:
@@ -2206,7 +2650,6 @@ DEFINITION = Definition(
         Tensor('gl', ('N', 'R')),
         Tensor('gy', ()),
         Tensor('gz', ()),
-        Tensor('gl_total', ('N', 'R')),
         Tensor('gz_total', ()),
         Tensor('gy_sum', ()),
         Tensor('gtotal', ('N', 'R')),
@@ -2223,12 +2666,11 @@ DEFINITION = Definition(
         Tensor('tz', ()),
         Tensor('hgx', ('N', 'C', 'R')),
         Tensor('hgw', ('C',)),
-        Tensor('hgl_total', ('N', 'R')),
         Tensor('hgtotal_sum', ('N', 'R')),
+        Tensor('hgz_total', ()),
         Tensor('hgtotal', ('N', 'R')),
         Tensor('htotal_sum', ('N', 'R')),
         Tensor('htotal', ('N', 'R')),
-        Tensor('hgz_total', ()),
         Tensor('hgy_sum', ()),
         Tensor('hy_sum', ()),
         Tensor('hz', ()),
@@ -2240,7 +2682,6 @@ DEFINITION = Definition(
         Tensor('tgl', ('N', 'R')),
         Tensor('tgy', ()),
         Tensor('tgz', ()),
-        Tensor('tgl_total', ('N', 'R')),
         Tensor('tgz_total', ()),
         Tensor('tgy_sum', ()),
         Tensor('tgtotal', ('N', 'R')),
@@ -2354,12 +2795,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -2384,46 +2819,38 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
-                ),
-                Phase(  # gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
-                    gtotal_from_gl_total_t_w,
-                    ('gtotal', 'gl_total', 't', 'w'),
+                Phase(  # gtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), w[c])/C
+                    gtotal_from_gl_gz_total_t_w,
+                    ('gtotal', 'gl', 'gz_total', 't', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
-                Phase(  # gw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] -...
-                    gw_from_gl_total_peak_t_total_x,
-                    ('gw', 'gl_total', 'peak', 't', 'total', 'x'),
+                Phase(  # gw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), finite(pe...
+                    gw_from_gl_gz_total_peak_t_total_x,
+                    ('gw', 'gl', 'gz_total', 'peak', 't', 'total', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total',),
                 ),
-                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*gl_total[n,r]
-                    gtotal_from_gl_total_w_t,
-                    ('gtotal', 'gl_total', 'w', 't'),
+                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])
+                    gtotal_from_gl_gz_total_w_t,
+                    ('gtotal', 'gl', 'gz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
-                Phase(  # gw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r] ...
-                    gw_from_gl_total_peak_total_x_t,
-                    ('gw', 'gl_total', 'peak', 'total', 'x', 't'),
+                Phase(  # gw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), finite(p...
+                    gw_from_gl_gz_total_peak_total_x_t,
+                    ('gw', 'gl', 'gz_total', 'peak', 'total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total',),
                 ),
-                Phase(  # gx[n,c,r] += (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*gl_total[n,r]
-                    gx_from_gl_total_w_t,
-                    ('gx', 'gl_total', 'w', 't'),
+                Phase(  # gx[n,c,r] += (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -w[c])
+                    gx_from_gl_gz_total_w_t,
+                    ('gx', 'gl', 'gz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
                 Phase(  # gtotal_sum[n,r] += gtotal[n,r]/total_sum[n,r]
                     gtotal_sum_from_gtotal_total_sum,
@@ -2431,9 +2858,9 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gtotal',),
                 ),
-                Phase(  # gx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -w[c])*gl_total[n,r]/C + exp(-finite(...
-                    gx_from_gl_total_gtotal_sum_peak_t_w_x,
-                    ('gx', 'gl_total', 'gtotal_sum', 'peak', 't', 'w', 'x'),
+                Phase(  # gx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -w[c])/C + exp...
+                    gx_from_gl_gtotal_sum_gz_total_peak_t_w_x,
+                    ('gx', 'gl', 'gtotal_sum', 'gz_total', 'peak', 't', 'w', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                 ),
@@ -2496,8 +2923,8 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('ttotal_sum',),
                 ),
-                Phase(  # tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*ttotal[n,r]  # as gtotal[n,r]
-                    gtotal_from_gl_total_w_t,
+                Phase(  # tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*ttotal[n,r]
+                    tl_from_ttotal_w_t,
                     ('tl', 'ttotal', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
@@ -2517,9 +2944,9 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C  # as gtotal[n,r]
-                    gtotal_from_gl_total_t_w,
-                    ('tl', 'ttotal', 't', 'w'),
+                Phase(  # tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C
+                    tl_from_t_ttotal_w,
+                    ('tl', 't', 'ttotal', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('ttotal', 'w'),
@@ -2602,12 +3029,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -2620,25 +3041,19 @@ DEFINITION = Definition(
                     (),
                     linear=('gy',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
-                ),
-                Phase(  # gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
-                    gtotal_from_gl_total_t_w,
-                    ('gtotal', 'gl_total', 't', 'w'),
+                Phase(  # gtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), w[c])/C
+                    gtotal_from_gl_gz_total_t_w,
+                    ('gtotal', 'gl', 'gz_total', 't', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
-                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*gl_total[n,r]
-                    gtotal_from_gl_total_w_t,
-                    ('gtotal', 'gl_total', 'w', 't'),
+                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])
+                    gtotal_from_gl_gz_total_w_t,
+                    ('gtotal', 'gl', 'gz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
                 Phase(  # gtotal_sum[n,r] += gtotal[n,r]/total_sum[n,r]
                     gtotal_sum_from_gtotal_total_sum,
@@ -2646,9 +3061,9 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('gtotal',),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hgx[n,c,r]/C  # as tl[n,r]
+                Phase(  # hgl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hgx[n,c,r]/C  # as tl[n,r]
                     tl_from_t_tx_w,
-                    ('hgl_total', 't', 'hgx', 'w'),
+                    ('hgl', 't', 'hgx', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgx', 'w'),
@@ -2659,12 +3074,19 @@ DEFINITION = Definition(
                     ('N', 'R', 'C'),
                     linear=('hgx',),
                 ),
-                Phase(  # hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), -1)*gl_total[n,r]*hgx[n,c,r]/C
-                    hw_from_gl_total_hgx_t,
-                    ('hw', 'gl_total', 'hgx', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), -w[c])*hgx[n,c,r]/C
+                    hgz_total_from_hgx_t_w,
+                    ('hgz_total', 'hgx', 't', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgx'),
+                    linear=('hgx', 'w'),
+                ),
+                Phase(  # hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgx[n...
+                    hw_from_gl_gz_total_hgx_t,
+                    ('hw', 'gl', 'gz_total', 'hgx', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgx',),
                 ),
                 Phase(  # hgtotal[n,r] += hgtotal_sum[n,r]/total_sum[n,r]  # as gtotal_sum[n,r]
                     gtotal_sum_from_gtotal_total_sum,
@@ -2672,81 +3094,110 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('hgtotal_sum',),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*hgx[n,c,r]  # as tl[n,r]
+                Phase(  # hgl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*hgx[n,c,r]  # as tl[n,r]
                     tl_from_tx_w_t,
-                    ('hgl_total', 'hgx', 'w', 't'),
+                    ('hgl', 'hgx', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgx', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), -1)*gl_total[n,r]*hgx[n,c,r]
-                    hw_from_gl_total_hgx_t_2,
-                    ('hw', 'gl_total', 'hgx', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), -w[c])*hgx[n,c,r]
+                    hgz_total_from_hgx_w_t,
+                    ('hgz_total', 'hgx', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgx'),
+                    linear=('hgx', 'w'),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + tota...  # as tl[n,r]
+                Phase(  # hw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*hgx[...
+                    hw_from_gl_gz_total_hgx_t_2,
+                    ('hw', 'gl', 'gz_total', 'hgx', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgx',),
+                ),
+                Phase(  # hgl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r]...  # as tl[n,r]
                     tl_from_peak_total_tw_x_t,
-                    ('hgl_total', 'peak', 'total', 'hgw', 'x', 't'),
+                    ('hgl', 'peak', 'total', 'hgw', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgw',),
                 ),
-                Phase(  # htotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r]
-                    htotal_from_gl_total_hgw_t,
-                    ('htotal', 'gl_total', 'hgw', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + tot...
+                    hgz_total_from_hgw_peak_total_x_t,
+                    ('hgz_total', 'hgw', 'peak', 'total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgw'),
+                    linear=('hgw',),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*hgtotal[n,r]  # as gtotal[n,r]
-                    gtotal_from_gl_total_w_t,
-                    ('hgl_total', 'hgtotal', 'w', 't'),
+                Phase(  # htotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*h...
+                    htotal_from_gl_gz_total_hgw_t,
+                    ('htotal', 'gl', 'gz_total', 'hgw', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgw',),
+                ),
+                Phase(  # hgl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*hgtotal[n,r]  # as tl[n,r]
+                    tl_from_ttotal_w_t,
+                    ('hgl', 'hgtotal', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgtotal', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), 1)*gl_total[n,r]*hgtotal[n,r]
-                    hw_from_gl_total_hgtotal_t,
-                    ('hw', 'gl_total', 'hgtotal', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*hgtotal[n,r]
+                    hgz_total_from_hgtotal_w_t,
+                    ('hgz_total', 'hgtotal', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgtotal'),
+                    linear=('hgtotal', 'w'),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total...  # as tl[n,r]
+                Phase(  # hw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgtot...
+                    hw_from_gl_gz_total_hgtotal_t,
+                    ('hw', 'gl', 'gz_total', 'hgtotal', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgtotal',),
+                ),
+                Phase(  # hgl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] ...  # as tl[n,r]
                     tl_from_peak_t_total_tw_x,
-                    ('hgl_total', 'peak', 't', 'total', 'hgw', 'x'),
+                    ('hgl', 'peak', 't', 'total', 'hgw', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgw',),
                 ),
-                Phase(  # htotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), 1)*hgw[c]*gl_total[n,r]/C
-                    htotal_from_gl_total_hgw_t_2,
-                    ('htotal', 'gl_total', 'hgw', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + tota...
+                    hgz_total_from_hgw_peak_t_total_x,
+                    ('hgz_total', 'hgw', 'peak', 't', 'total', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgw'),
+                    linear=('hgw',),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hgtotal[n,r]/C  # as gtotal[n,r]
-                    gtotal_from_gl_total_t_w,
-                    ('hgl_total', 'hgtotal', 't', 'w'),
+                Phase(  # htotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hg...
+                    htotal_from_gl_gz_total_hgw_t_2,
+                    ('htotal', 'gl', 'gz_total', 'hgw', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgw',),
+                ),
+                Phase(  # hgl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hgtotal[n,r]/C  # as tl[n,r]
+                    tl_from_t_ttotal_w,
+                    ('hgl', 't', 'hgtotal', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('hgtotal', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), 1)*gl_total[n,r]*hgtotal[n,r]/C
-                    hw_from_gl_total_hgtotal_t_2,
-                    ('hw', 'gl_total', 'hgtotal', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*hgtotal[n,r]/C
+                    hgz_total_from_hgtotal_t_w,
+                    ('hgz_total', 'hgtotal', 't', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'hgtotal'),
+                    linear=('hgtotal', 'w'),
                 ),
-                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
-                    z_from_l,
-                    ('hgz_total', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
+                Phase(  # hw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*hgtota...
+                    hw_from_gl_gz_total_hgtotal_t_2,
+                    ('hw', 'gl', 'gz_total', 'hgtotal', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('hgtotal',),
                 ),
                 Phase(  # hgy_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*hgw[c]  # as ty_sum[] of nll_loss
                     ty_sum_from_tw_t,
@@ -2776,12 +3227,6 @@ DEFINITION = Definition(
                     ('hgz', 'hgz_total'),
                     (),
                     linear=('hgz_total',),
-                ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
                 ),
                 Phase(  # hw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*hy_sum[]  # as gw[c] of nll_loss
                     gw_from_gy_sum_t,
@@ -2817,9 +3262,9 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('hz',),
                 ),
-                Phase(  # hx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*hgw[c]*gl_total[n,r] + chosen(N...
-                    hx_from_gl_total_hgw_hz_w_t,
-                    ('hx', 'gl_total', 'hgw', 'hz', 'w', 't'),
+                Phase(  # hx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*hgw[c] +...
+                    hx_from_gl_gz_total_hgw_hz_w_t,
+                    ('hx', 'gl', 'gz_total', 'hgw', 'hz', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                 ),
@@ -2828,9 +3273,9 @@ DEFINITION = Definition(
                     ('htotal_sum', 'gtotal', 'hgtotal_sum', 'htotal', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # hx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*hgw[c]*gl_total[n,r]/C + smoothin...
-                    hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x,
-                    ('hx', 'gl_total', 'gtotal_sum', 'hgw', 'hgx', 'htotal_sum', 'hz', 'peak', 't', 'w', 'x'),
+                Phase(  # hx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*hgw[c]/C +...
+                    hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x,
+                    ('hx', 'gl', 'gtotal_sum', 'gz_total', 'hgw', 'hgx', 'htotal_sum', 'hz', 'peak', 't', 'w', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                 ),
@@ -2881,12 +3326,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]  # as gz_total[] of nll_loss
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -2899,25 +3338,19 @@ DEFINITION = Definition(
                     (),
                     linear=('gy',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]  # as gl_total[n,r] of nll_loss
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
-                ),
-                Phase(  # gtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*gl_total[n,r]/C
-                    gtotal_from_gl_total_t_w,
-                    ('gtotal', 'gl_total', 't', 'w'),
+                Phase(  # gtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), w[c])/C
+                    gtotal_from_gl_gz_total_t_w,
+                    ('gtotal', 'gl', 'gz_total', 't', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
-                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*gl_total[n,r]
-                    gtotal_from_gl_total_w_t,
-                    ('gtotal', 'gl_total', 'w', 't'),
+                Phase(  # gtotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])
+                    gtotal_from_gl_gz_total_w_t,
+                    ('gtotal', 'gl', 'gz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
                 Phase(  # gtotal_sum[n,r] += gtotal[n,r]/total_sum[n,r]
                     gtotal_sum_from_gtotal_total_sum,
@@ -2937,8 +3370,8 @@ DEFINITION = Definition(
                     ('N', 'R'),
                     linear=('ttotal_sum',),
                 ),
-                Phase(  # tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*ttotal[n,r]  # as gtotal[n,r]
-                    gtotal_from_gl_total_w_t,
+                Phase(  # tl[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*ttotal[n,r]
+                    tl_from_ttotal_w_t,
                     ('tl', 'ttotal', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
@@ -2958,9 +3391,9 @@ DEFINITION = Definition(
                     reals=('smoothing',),
                     linear=('tx', 'w'),
                 ),
-                Phase(  # tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C  # as gtotal[n,r]
-                    gtotal_from_gl_total_t_w,
-                    ('tl', 'ttotal', 't', 'w'),
+                Phase(  # tl[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*ttotal[n,r]/C
+                    tl_from_t_ttotal_w,
+                    ('tl', 't', 'ttotal', 'w'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                     linear=('ttotal', 'w'),
@@ -2990,12 +3423,6 @@ DEFINITION = Definition(
                     ('ty_sum', 'tw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tw',),
-                ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N', 'R'),
-                    linear=('tgl',),
                 ),
                 Phase(  # tgz_total[] += tgz[]  # as gz_total[] of nll_loss
                     gz_total_from_gz,
@@ -3033,85 +3460,107 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tgy_sum',),
                 ),
-                Phase(  # tgl_total[n,r] += tgz_total[]  # as gl_total[n,r] of nll_loss
-                    gl_total_from_gz_total,
-                    ('tgl_total', 'tgz_total'),
-                    ('N', 'R'),
+                Phase(  # tgtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*tgl[n,r]/C  # as tl[n,r]
+                    tl_from_t_ttotal_w,
+                    ('tgtotal', 't', 'tgl', 'w'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('tgl', 'w'),
+                ),
+                Phase(  # tgtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*tgz_total[]/C  # as htotal[n,r]
+                    htotal_from_hz_t_w,
+                    ('tgtotal', 'tgz_total', 't', 'w'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('tgz_total', 'w'),
+                ),
+                Phase(  # tgtotal[n,r] += sum[c] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*t...  # as htotal[n,r]
+                    htotal_from_gl_gz_total_hgw_t_2,
+                    ('tgtotal', 'gl', 'gz_total', 'tw', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('tw',),
+                ),
+                Phase(  # tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] ...
+                    tgw_from_peak_t_tgl_total_x,
+                    ('tgw', 'peak', 't', 'tgl', 'total', 'x'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
+                    linear=('tgl',),
+                ),
+                Phase(  # tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] ...  # as hw[c]
+                    hw_from_hz_peak_t_total_x,
+                    ('tgw', 'tgz_total', 'peak', 't', 'total', 'x'),
+                    ('N', 'R', 'C', 'ignore'),
+                    reals=('smoothing',),
                     linear=('tgz_total',),
                 ),
-                Phase(  # tgtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), w[c])*tgl_total[n,r]/C  # as gtotal[n,r]
-                    gtotal_from_gl_total_t_w,
-                    ('tgtotal', 'tgl_total', 't', 'w'),
+                Phase(  # tgw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), 1)*ttota...  # as hw[c]
+                    hw_from_gl_gz_total_hgtotal_t_2,
+                    ('tgw', 'gl', 'gz_total', 'ttotal', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('tgl_total', 'w'),
+                    linear=('ttotal',),
                 ),
-                Phase(  # tgtotal[n,r] += sum[c] smoothing*chosen(Ne(t[n,r], ignore), 1)*tw[c]*gl_total[n,r]/C  # as htotal[n,r]
-                    htotal_from_gl_total_hgw_t_2,
-                    ('tgtotal', 'gl_total', 'tw', 't'),
+                Phase(  # tgw[c] += sum[n,r] smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*tx[n...  # as hw[c]
+                    hw_from_gl_gz_total_hgx_t,
+                    ('tgw', 'gl', 'gz_total', 'tx', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'tw'),
+                    linear=('tx',),
                 ),
-                Phase(  # tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), finite(peak[n,r]) + total[n,r] ...  # as gw[c]
-                    gw_from_gl_total_peak_t_total_x,
-                    ('tgw', 'tgl_total', 'peak', 't', 'total', 'x'),
+                Phase(  # tgtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*tgl[n,r]  # as tl[n,r]
+                    tl_from_ttotal_w_t,
+                    ('tgtotal', 'tgl', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('tgl_total',),
+                    linear=('tgl', 'w'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), 1)*gl_total[n,r]*ttotal[n,r]/C  # as hw[c]
-                    hw_from_gl_total_hgtotal_t_2,
-                    ('tgw', 'gl_total', 'ttotal', 't'),
+                Phase(  # tgtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*tgz_total[]  # as htotal[n,r]
+                    htotal_from_hz_w_t,
+                    ('tgtotal', 'tgz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'ttotal'),
+                    linear=('tgz_total', 'w'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] smoothing*chosen(Ne(t[n,r], ignore), -1)*gl_total[n,r]*tx[n,c,r]/C  # as hw[c]
-                    hw_from_gl_total_hgx_t,
-                    ('tgw', 'gl_total', 'tx', 't'),
+                Phase(  # tgtotal[n,r] += sum[c] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*...  # as htotal[n,r]
+                    htotal_from_gl_gz_total_hgw_t,
+                    ('tgtotal', 'gl', 'gz_total', 'tw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'tx'),
+                    linear=('tw',),
                 ),
-                Phase(  # tgtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), w[c])*tgl_total[n,r]  # as gtotal[n,r]
-                    gtotal_from_gl_total_w_t,
-                    ('tgtotal', 'tgl_total', 'w', 't'),
+                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r]...
+                    tgw_from_peak_tgl_total_x_t,
+                    ('tgw', 'peak', 'tgl', 'total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('tgl_total', 'w'),
+                    linear=('tgl',),
                 ),
-                Phase(  # tgtotal[n,r] += sum[c] (1 - smoothing)*chosen(Ne(c, ignore), 1)*tw[c]*gl_total[n,r]  # as htotal[n,r]
-                    htotal_from_gl_total_hgw_t,
-                    ('tgtotal', 'gl_total', 'tw', 't'),
+                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r]...  # as hw[c]
+                    hw_from_hz_peak_total_x_t,
+                    ('tgw', 'tgz_total', 'peak', 'total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'tw'),
+                    linear=('tgz_total',),
                 ),
-                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), finite(peak[n,r]) + total[n,r]...  # as gw[c]
-                    gw_from_gl_total_peak_total_x_t,
-                    ('tgw', 'tgl_total', 'peak', 'total', 'x', 't'),
+                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*ttot...  # as hw[c]
+                    hw_from_gl_gz_total_hgtotal_t,
+                    ('tgw', 'gl', 'gz_total', 'ttotal', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('tgl_total',),
+                    linear=('ttotal',),
                 ),
-                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), 1)*gl_total[n,r]*ttotal[n,r]  # as hw[c]
-                    hw_from_gl_total_hgtotal_t,
-                    ('tgw', 'gl_total', 'ttotal', 't'),
+                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*tx[...  # as hw[c]
+                    hw_from_gl_gz_total_hgx_t_2,
+                    ('tgw', 'gl', 'gz_total', 'tx', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
-                    linear=('gl_total', 'ttotal'),
+                    linear=('tx',),
                 ),
-                Phase(  # tgw[c] += sum[n,r] (1 - smoothing)*chosen(Ne(c, ignore), -1)*gl_total[n,r]*tx[n,c,r]  # as hw[c]
-                    hw_from_gl_total_hgx_t_2,
-                    ('tgw', 'gl_total', 'tx', 't'),
-                    ('N', 'R', 'C', 'ignore'),
-                    reals=('smoothing',),
-                    linear=('gl_total', 'tx'),
-                ),
-                Phase(  # tgx[n,c,r] += (1 - smoothing)*(chosen(Ne(c, ignore), -1)*tw[c]*gl_total[n,r] + chosen(N...
-                    tgx_from_gl_total_tgl_total_tw_w_t,
-                    ('tgx', 'gl_total', 'tgl_total', 'tw', 'w', 't'),
+                Phase(  # tgx[n,c,r] += (1 - smoothing)*((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), -1)*tw[c] +...
+                    tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t,
+                    ('tgx', 'gl', 'gz_total', 'tgl', 'tgz_total', 'tw', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                 ),
@@ -3120,9 +3569,9 @@ DEFINITION = Definition(
                     ('tgtotal_sum', 'gtotal', 'ttotal_sum', 'tgtotal', 'total_sum'),
                     ('N', 'R'),
                 ),
-                Phase(  # tgx[n,c,r] += smoothing*chosen(Ne(t[n,r], ignore), -1)*tw[c]*gl_total[n,r]/C + smoothin...
-                    tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x,
-                    ('tgx', 'gl_total', 'gtotal_sum', 'peak', 't', 'tgl_total', 'tgtotal_sum', 'tw', 'tx', 'w', 'x'),
+                Phase(  # tgx[n,c,r] += smoothing*(gz_total[] + gl[n,r])*chosen(Ne(t[n,r], ignore), -1)*tw[c]/C +...
+                    tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x,
+                    ('tgx', 'gl', 'gtotal_sum', 'gz_total', 'peak', 't', 'tgl', 'tgtotal_sum', 'tgz_total', 'tw', 'tx', 'w', 'x'),
                     ('N', 'R', 'C', 'ignore'),
                     reals=('smoothing',),
                 ),
@@ -3138,40 +3587,48 @@ DEFINITION = Definition(
         'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'y_sum_from_w_t: that of kernels.generated.nll_loss',
         'y_from_y_sum_z: that of kernels.generated.nll_loss',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gz: that of kernels.generated.nll_loss',
         'gy_sum_from_gy_y_sum_z: that of kernels.generated.nll_loss',
         'gw_from_gy_sum_t: that of kernels.generated.nll_loss',
-        'gl_total_from_gz_total: that of kernels.generated.nll_loss',
-        'gtotal_from_gl_total_t_w: lanes over c, combined at the end; else gather, tasks share n r',
-        'gw_from_gl_total_peak_t_total_x: lanes over c; else gather, tasks share c',
-        'gtotal_from_gl_total_w_t: gather, tasks share n; 1 guard',
-        'gw_from_gl_total_peak_total_x_t: scatter, tasks share nothing (one task); 1 guard',
-        'gx_from_gl_total_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'gtotal_from_gl_gz_total_t_w: lanes over c, combined at the end; else gather, tasks share n r',
+        'gw_from_gl_gz_total_peak_t_total_x: lanes over c; else gather, tasks share c',
+        'gtotal_from_gl_gz_total_w_t: gather, tasks share n; 1 guard',
+        'gw_from_gl_gz_total_peak_total_x_t: scatter, tasks share nothing (one task); 1 guard',
+        'gx_from_gl_gz_total_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'gtotal_sum_from_gtotal_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
-        'gx_from_gl_total_gtotal_sum_peak_t_w_x: lanes over c; else gather, tasks share n c',
+        'gx_from_gl_gtotal_sum_gz_total_peak_t_w_x: lanes over c; else gather, tasks share n c',
         'ttotal_sum_from_peak_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share n r',
+        'tl_from_ttotal_w_t: gather, tasks share n; 1 guard',
         'tl_from_peak_total_tw_x_t: gather, tasks share n; 1 guard',
         'tl_from_tx_w_t: gather, tasks share n; 1 guard',
+        'tl_from_t_ttotal_w: lanes over c, combined at the end; else gather, tasks share n r',
         'tl_from_peak_t_total_tw_x: lanes over c, combined at the end; else gather, tasks share n r',
         'tl_from_t_tx_w: lanes over c, combined at the end; else gather, tasks share n r',
         'ty_sum_from_tw_t: that of kernels.generated.nll_loss',
         'ty_from_ty_sum_tz_y_sum_z: that of kernels.generated.nll_loss',
-        'hw_from_gl_total_hgx_t: lanes over c; else gather, tasks share c',
-        'hw_from_gl_total_hgx_t_2: scatter, tasks share nothing (one task); 1 guard',
-        'htotal_from_gl_total_hgw_t: gather, tasks share n; 1 guard',
-        'hw_from_gl_total_hgtotal_t: scatter, tasks share nothing (one task); 1 guard',
-        'htotal_from_gl_total_hgw_t_2: lanes over c, combined at the end; else gather, tasks share n r',
-        'hw_from_gl_total_hgtotal_t_2: lanes over c; else gather, tasks share c',
+        'hgz_total_from_hgx_t_w: lanes over c, combined at the end; else gather, tasks share nothing (one task)',
+        'hw_from_gl_gz_total_hgx_t: lanes over c; else gather, tasks share c',
+        'hgz_total_from_hgx_w_t: gather, tasks share nothing (one task); 1 guard',
+        'hw_from_gl_gz_total_hgx_t_2: scatter, tasks share nothing (one task); 1 guard',
+        'hgz_total_from_hgw_peak_total_x_t: gather, tasks share nothing (one task); 1 guard',
+        'htotal_from_gl_gz_total_hgw_t: gather, tasks share n; 1 guard',
+        'hgz_total_from_hgtotal_w_t: gather, tasks share nothing (one task); 1 guard',
+        'hw_from_gl_gz_total_hgtotal_t: scatter, tasks share nothing (one task); 1 guard',
+        'hgz_total_from_hgw_peak_t_total_x: lanes over c, combined at the end; else gather, tasks share nothing (one task)',
+        'htotal_from_gl_gz_total_hgw_t_2: lanes over c, combined at the end; else gather, tasks share n r',
+        'hgz_total_from_hgtotal_t_w: lanes over c, combined at the end; else gather, tasks share nothing (one task)',
+        'hw_from_gl_gz_total_hgtotal_t_2: lanes over c; else gather, tasks share c',
         'hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z: that of kernels.generated.nll_loss',
         'htotal_from_hz_t_w: lanes over c, combined at the end; else gather, tasks share n r',
         'hw_from_hz_peak_t_total_x: lanes over c; else gather, tasks share c',
         'htotal_from_hz_w_t: gather, tasks share n; 1 guard',
         'hw_from_hz_peak_total_x_t: scatter, tasks share nothing (one task); 1 guard',
-        'hx_from_gl_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'hx_from_gl_gz_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'htotal_sum_from_gtotal_hgtotal_sum_htotal_total_sum: lanes over r, or lanes over n; else gather, tasks share n',
-        'hx_from_gl_total_gtotal_sum_hgw_hgx_htotal_sum_hz_peak_t_w_x: lanes over c; else gather, tasks share n c',
-        'tgx_from_gl_total_tgl_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
-        'tgx_from_gl_total_gtotal_sum_peak_t_tgl_total_tgtotal_sum_tw_tx_w_x: lanes over c; else gather, tasks share n c',
+        'hx_from_gl_gtotal_sum_gz_total_hgw_hgx_htotal_sum_hz_peak_t_w_x: lanes over c; else gather, tasks share n c',
+        'tgw_from_peak_t_tgl_total_x: lanes over c; else gather, tasks share c',
+        'tgw_from_peak_tgl_total_x_t: scatter, tasks share nothing (one task); 1 guard',
+        'tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'tgx_from_gl_gtotal_sum_gz_total_peak_t_tgl_tgtotal_sum_tgz_total_tw_tx_w_x: lanes over c; else gather, tasks share n c',
     ),
 )

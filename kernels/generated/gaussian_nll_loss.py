@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -697,15 +697,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt', 'gv'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gt[n] += (t[n] - x[n])*gl_total[n]/maximum(v[n], eps)
@@ -759,15 +753,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz', 'hgx', 'hgt', 'hgv'),
             outputs=('hx', 'ht', 'hv', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # hgl_total[n] += ((-(-t[n] + x[n])**2/maximum(v[n], eps) + 1)*indicator(v[n] >= eps)*hgv...
@@ -797,21 +785,21 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -821,26 +809,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'v', 'gl', 'gy', 'gz', 'tx', 'tt', 'tv', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt', 'tgv'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgt[n] += (-(t[n] - x[n])*indicator(v[n] >= eps)*gl_total[n]*tv[n]/maximum(v[n], eps) +...
@@ -868,14 +844,14 @@ DEFINITION = Definition(
         'l_from_t_v_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_v_x: lanes over n; else gather, tasks share n',
         'gv_from_gl_total_t_v_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tv_tx_v_x: lanes over n; else gather, tasks share n',
         'hgl_total_from_hgt_hgv_hgx_t_v_x: lanes over n; else gather, tasks share n',
         'ht_from_gl_total_hgt_hgv_hgx_t_v_x: lanes over n; else gather, tasks share n',
         'hv_from_gl_total_hgt_hgv_hgx_t_v_x: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'tgt_from_gl_total_t_tgl_total_tt_tv_tx_v_x: lanes over n; else gather, tasks share n',
         'tgv_from_gl_total_t_tgl_total_tt_tv_tx_v_x: lanes over n; else gather, tasks share n',
     ),

@@ -8,8 +8,6 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
     y_from_l,
     z_from_l,
 )
@@ -18,12 +16,14 @@ from kernels.runtime import (
     Parameter,
     Phase,
     Program,
+    Real0,
     Real1,
     Task,
     Tensor,
     Tile,
     ceil_div,
     choice,
+    fma,
     one,
     real,
     relu,
@@ -87,54 +87,218 @@ def l_from_t_x(l: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile)
 
 
 @task
-def gx_from_gl_total_t_x_plain(gx: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, margin_: float, task: int,
-        tasks: int) -> None:
-    """gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*gl_total[n]
+def gx_from_gl_gy_gz_t_x_plain(gx: Real1, gl: Real1, gy: Real0, gz: Real0, t: Real1, x: Real1, N: int,
+        margin_: float, task: int, tasks: int) -> None:
+    """gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*(gz[] + gl[n] + gy[]/N)
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = ((one() if t[n] != real(-1) else zero()) + ((-step(margin_ - x[n])) if t[n] != one() else zero())) * gl_total[n]
+        total = ((one() if t[n] != real(-1) else zero()) + ((-step(margin_ - x[n])) if t[n] != one() else zero())) * (gz[()] + gl[n] + gy[()] / real(N))
         gx[n] = total
 
 
 @task
-def gx_from_gl_total_t_x_over_n(gx: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gl_gy_gz_t_x_over_n(gx: Real1, gl: Real1, gy: Real0, gz: Real0, t: Real1, x: Real1, N: int,
+        margin_: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    common = lanes.fill(gy[()]) / lanes.fill(real(N))
+    gz_common = lanes.fill(gz[()])
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            gl_lanes = lanes.read(gl.line((n,), (1,)))
+            t_lanes = lanes.read(t.line((n,), (1,)))
+            x_lanes = lanes.read(x.line((n,), (1,)))
+            u_ = lanes.fill(margin_) - x_lanes
+            total = (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero())) * (common + gz_common + gl_lanes)
+            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            gl_lanes = lanes.read_where(gl.line((n,), (1,)), active)
+            t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+            u_ = lanes.fill(margin_) - x_lanes
+            total = (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero())) * (common + gz_common + gl_lanes)
+            lanes.write_where(gx.line((n,), (1,)), total, active)
+
+
+@choice(gx_from_gl_gy_gz_t_x_over_n, gx_from_gl_gy_gz_t_x_plain)
+def gx_from_gl_gy_gz_t_x(gx: Real1, gl: Real1, gy: Real0, gz: Real0, t: Real1, x: Real1, N: int, margin_: float,
+        tile: Tile) -> Task[...]:
+    """gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*(gz[] + gl[n] + gy[]/N)
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return gx_from_gl_gy_gz_t_x_over_n
+    return gx_from_gl_gy_gz_t_x_plain
+
+
+@task
+def tl_from_t_tx_x_plain(tl: Real1, t: Real1, tx: Real1, x: Real1, N: int, margin_: float, task: int,
+        tasks: int) -> None:
+    """tl[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*tx[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        total = ((one() if t[n] != real(-1) else zero()) + ((-step(margin_ - x[n])) if t[n] != one() else zero())) * tx[n]
+        tl[n] = total
+
+
+@task
+def tl_from_t_tx_x_over_n(tl: Real1, t: Real1, tx: Real1, x: Real1, N: int, margin_: float, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
-            gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
             t_lanes = lanes.read(t.line((n,), (1,)))
+            tx_lanes = lanes.read(tx.line((n,), (1,)))
             x_lanes = lanes.read(x.line((n,), (1,)))
             u_ = lanes.fill(margin_) - x_lanes
-            total = gl_total_lanes * (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()))
-            lanes.write_where(gx.line((n,), (1,)), total, lanes.where(True))
+            total = tx_lanes * (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()))
+            lanes.write_where(tl.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
             t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+            tx_lanes = lanes.read_where(tx.line((n,), (1,)), active)
             x_lanes = lanes.read_where(x.line((n,), (1,)), active)
             u_ = lanes.fill(margin_) - x_lanes
-            total = gl_total_lanes * (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()))
-            lanes.write_where(gx.line((n,), (1,)), total, active)
+            total = tx_lanes * (select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()))
+            lanes.write_where(tl.line((n,), (1,)), total, active)
 
 
-@choice(gx_from_gl_total_t_x_over_n, gx_from_gl_total_t_x_plain)
-def gx_from_gl_total_t_x(gx: Real1, gl_total: Real1, t: Real1, x: Real1, N: int, margin_: float,
-        tile: Tile) -> Task[...]:
-    """gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*gl_total[n]
+@choice(tl_from_t_tx_x_over_n, tl_from_t_tx_x_plain)
+def tl_from_t_tx_x(tl: Real1, t: Real1, tx: Real1, x: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """tl[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*tx[n]
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gx_from_gl_total_t_x_over_n
-    return gx_from_gl_total_t_x_plain
+        return tl_from_t_tx_x_over_n
+    return tl_from_t_tx_x_plain
+
+
+@task
+def hgy_from_hgx_t_x_plain(hgy: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, task: int,
+        tasks: int) -> None:
+    """hgy[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*hgx[n]/N
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            total += ((one() if t[n] != real(-1) else zero()) + ((-step(margin_ - x[n])) if t[n] != one() else zero())) * hgx[n]
+        if total != zero():
+            total = total / real(N)
+        hgy[()] = total
+
+
+@task
+def hgy_from_hgx_t_x_over_n(hgy: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+                    t_lanes = lanes.read(t.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n,), (1,)))
+                    u_ = lanes.fill(margin_) - x_lanes
+                    total = fma(hgx_lanes, select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()), total)
+                else:
+                    active = lanes.first(N - n)
+                    hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+                    t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+                    u_ = lanes.fill(margin_) - x_lanes
+                    total = select(active, fma(hgx_lanes, select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()), total), total)
+            wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        if result != zero():
+            result = result / real(N)
+        hgy[()] = result
+
+
+@choice(hgy_from_hgx_t_x_over_n, hgy_from_hgx_t_x_plain)
+def hgy_from_hgx_t_x(hgy: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hgy[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*hgx[n]/N
+
+    lanes over n, combined at the end
+    else gather, tasks share nothing (one task)
+    """
+    if tile.lanes.width <= N:
+        return hgy_from_hgx_t_x_over_n
+    return hgy_from_hgx_t_x_plain
+
+
+@task
+def hgz_from_hgx_t_x_plain(hgz: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, task: int,
+        tasks: int) -> None:
+    """hgz[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*hgx[n]
+
+    gather, tasks share nothing (one task)
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            total += ((one() if t[n] != real(-1) else zero()) + ((-step(margin_ - x[n])) if t[n] != one() else zero())) * hgx[n]
+        hgz[()] = total
+
+
+@task
+def hgz_from_hgx_t_x_over_n(hgz: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over n, combined at the end."""
+    lanes = tile.lanes
+    if task == 0:
+        wide = lanes.wide_zero()
+        for start in range(0, N, 64 * lanes.width):
+            total = lanes.zero()
+            for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
+                if n + lanes.width <= N:
+                    hgx_lanes = lanes.read(hgx.line((n,), (1,)))
+                    t_lanes = lanes.read(t.line((n,), (1,)))
+                    x_lanes = lanes.read(x.line((n,), (1,)))
+                    u_ = lanes.fill(margin_) - x_lanes
+                    total = fma(hgx_lanes, select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()), total)
+                else:
+                    active = lanes.first(N - n)
+                    hgx_lanes = lanes.read_where(hgx.line((n,), (1,)), active)
+                    t_lanes = lanes.read_where(t.line((n,), (1,)), active)
+                    x_lanes = lanes.read_where(x.line((n,), (1,)), active)
+                    u_ = lanes.fill(margin_) - x_lanes
+                    total = select(active, fma(hgx_lanes, select(unequal(t_lanes, lanes.fill(real(-1))), lanes.fill(one()), lanes.zero()) + select(unequal(t_lanes, lanes.fill(one())), -select(u_ > lanes.zero(), lanes.fill(one()), lanes.zero()), lanes.zero()), total), total)
+            wide = wide + lanes.widen(total)
+        result = lanes.sum(wide)
+        hgz[()] = result
+
+
+@choice(hgz_from_hgx_t_x_over_n, hgz_from_hgx_t_x_plain)
+def hgz_from_hgx_t_x(hgz: Real0, hgx: Real1, t: Real1, x: Real1, N: int, margin_: float, tile: Tile) -> Task[...]:
+    """hgz[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*hgx[n]
+
+    lanes over n, combined at the end
+    else gather, tasks share nothing (one task)
+    """
+    if tile.lanes.width <= N:
+        return hgz_from_hgx_t_x_over_n
+    return hgz_from_hgx_t_x_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -155,7 +319,6 @@ DEFINITION = Definition(
         Tensor('gl', ('N',)),
         Tensor('gy', ()),
         Tensor('gz', ()),
-        Tensor('gl_total', ('N',)),
         Tensor('gx', ('N',)),
         Tensor('gt', ('N',)),
         Tensor('tx', ('N',)),
@@ -165,7 +328,6 @@ DEFINITION = Definition(
         Tensor('tz', ()),
         Tensor('hgx', ('N',)),
         Tensor('hgt', ('N',)),
-        Tensor('hgl_total', ('N',)),
         Tensor('hx', ('N',)),
         Tensor('ht', ('N',)),
         Tensor('hgl', ('N',)),
@@ -174,7 +336,6 @@ DEFINITION = Definition(
         Tensor('tgl', ('N',)),
         Tensor('tgy', ()),
         Tensor('tgz', ()),
-        Tensor('tgl_total', ('N',)),
         Tensor('tgx', ('N',)),
         Tensor('tgt', ('N',)),
     ),
@@ -213,23 +374,11 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
-                    ('N',),
-                ),
-                Phase(  # gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*gl_total...
-                    gx_from_gl_total_t_x,
-                    ('gx', 'gl_total', 't', 'x'),
+                Phase(  # gx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*(gz[] + ...
+                    gx_from_gl_gy_gz_t_x,
+                    ('gx', 'gl', 'gy', 'gz', 't', 'x'),
                     ('N',),
                     reals=('margin',),
-                    linear=('gl_total',),
                 ),
             ),
         ),
@@ -237,9 +386,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'tx', 'tt'),
             outputs=('tl', 'ty', 'tz'),
             phases=(
-                Phase(  # tl[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*tx[n]  # as gx[n]
-                    gx_from_gl_total_t_x,
-                    ('tl', 'tx', 't', 'x'),
+                Phase(  # tl[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*tx[n]
+                    tl_from_t_tx_x,
+                    ('tl', 't', 'tx', 'x'),
                     ('N',),
                     reals=('margin',),
                     linear=('tx',),
@@ -262,30 +411,26 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # hgl_total[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*h...  # as gx[n]
-                    gx_from_gl_total_t_x,
-                    ('hgl_total', 'hgx', 't', 'x'),
+                Phase(  # hgl[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*hgx[n]  # as tl[n]
+                    tl_from_t_tx_x,
+                    ('hgl', 't', 'hgx', 'x'),
                     ('N',),
                     reals=('margin',),
                     linear=('hgx',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
-                    y_from_l,
-                    ('hgy', 'hgl_total'),
+                Phase(  # hgy[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*h...
+                    hgy_from_hgx_t_x,
+                    ('hgy', 'hgx', 't', 'x'),
                     ('N',),
-                    linear=('hgl_total',),
+                    reals=('margin',),
+                    linear=('hgx',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
-                    z_from_l,
-                    ('hgz', 'hgl_total'),
+                Phase(  # hgz[] += sum[n] (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*h...
+                    hgz_from_hgx_t_x,
+                    ('hgz', 'hgx', 't', 'x'),
                     ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
+                    reals=('margin',),
+                    linear=('hgx',),
                 ),
             ),
         ),
@@ -293,23 +438,11 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
-                    ('N',),
-                ),
-                Phase(  # tgx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*tgl_tot...  # as gx[n]
-                    gx_from_gl_total_t_x,
-                    ('tgx', 'tgl_total', 't', 'x'),
+                Phase(  # tgx[n] += (chosen(Ne(t[n], -1), 1) + chosen(Ne(t[n], 1), -step(margin - x[n])))*(tgz[] ...  # as gx[n]
+                    gx_from_gl_gy_gz_t_x,
+                    ('tgx', 'tgl', 'tgy', 'tgz', 't', 'x'),
                     ('N',),
                     reals=('margin',),
-                    linear=('tgl_total',),
                 ),
             ),
         ),
@@ -318,8 +451,9 @@ DEFINITION = Definition(
         'l_from_t_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
-        'gx_from_gl_total_t_x: lanes over n; else gather, tasks share n',
+        'gx_from_gl_gy_gz_t_x: lanes over n; else gather, tasks share n',
+        'tl_from_t_tx_x: lanes over n; else gather, tasks share n',
+        'hgy_from_hgx_t_x: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
+        'hgz_from_hgx_t_x: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
     ),
 )

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -379,15 +379,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gt[n] += Piecewise((t[n] - x[n], delta >= Abs(t[n] - x[n])), (delta*sign(t[n] - x[n]), ...
@@ -434,15 +428,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # hgl_total[n] += Piecewise((-t[n] + x[n], delta >= Abs(t[n] - x[n])), (delta*sign(-t[n] ...  # as tl[n]
@@ -465,21 +453,21 @@ DEFINITION = Definition(
                     reals=('delta',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -489,26 +477,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgt[n] += Piecewise((-1, delta >= Abs(t[n] - x[n])), (0, True))*gl_total[n]*tx[n] + Pie...
@@ -530,11 +506,11 @@ DEFINITION = Definition(
         'l_from_t_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tx_x: lanes over n; else gather, tasks share n',
         'ht_from_gl_total_hgt_hgx_t_x: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'tgt_from_gl_total_t_tgl_total_tt_tx_x: lanes over n; else gather, tasks share n',
     ),
 )

@@ -9,8 +9,8 @@
 from __future__ import annotations
 
 from kernels.generated.binary_cross_entropy_with_logits import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -765,8 +765,8 @@ DEFINITION = Definition(
         Tensor('tgy', ()),
         Tensor('tgz', ()),
         Tensor('tgper_row', ()),
-        Tensor('tgl_total', ('I', 'J')),
         Tensor('tgz_total', ()),
+        Tensor('tgl_total', ('I', 'J')),
         Tensor('tgx', ('I', 'J')),
         Tensor('tgt', ('I', 'J')),
     ),
@@ -809,20 +809,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[] + gper_row[]/I
                     gz_total_from_gper_row_gz,
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz_total'),
+                Phase(  # gl_total[i0,i1] += gz_total[] + gl[i0,i1] + gy[]/(I*J)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
                 Phase(  # gt[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*gl_total[i,j]
@@ -872,20 +866,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz', 'hgper_row'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[] + gper_row[]/I
                     gz_total_from_gper_row_gz,
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz_total'),
+                Phase(  # gl_total[i0,i1] += gz_total[] + gl[i0,i1] + gy[]/(I*J)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz_total'),
                     ('I', 'J'),
                 ),
                 Phase(  # hgl_total[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*hgt[i,j] - hgx[i,j]*t[...
@@ -905,13 +893,19 @@ DEFINITION = Definition(
                     ('I', 'J'),
                     linear=('gl_total', 'hgt'),
                 ),
-                Phase(  # hgy[] += sum[i,j] hgl_total[i,j]/(I*J)  # as y[] of binary_cross_entropy_with_logits
+                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as hgl[i0,i1] of binary_cross_entropy_with_logits
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('I', 'J'),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0,i1] hgl_total[i0,i1]/(I*J)  # as y[] of binary_cross_entropy_with_logits
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('I', 'J'),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz_total[] += sum[i,j] hgl_total[i,j]  # as z[] of binary_cross_entropy_with_logits
+                Phase(  # hgz_total[] += sum[i0,i1] hgl_total[i0,i1]  # as z[] of binary_cross_entropy_with_logits
                     z_from_l,
                     ('hgz_total', 'hgl_total'),
                     ('I', 'J'),
@@ -929,48 +923,30 @@ DEFINITION = Definition(
                     (),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
-                    ('I', 'J'),
-                    linear=('hgl_total',),
-                ),
             ),
         ),
         'vjp_jvp': Program(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'gper_row', 'tx', 'tt', 'tgl', 'tgy', 'tgz', 'tgper_row'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('I', 'J'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[] + gper_row[]/I
                     gz_total_from_gper_row_gz,
                     ('gz_total', 'gper_row', 'gz'),
                     ('I',),
                 ),
-                Phase(  # gl_total[i,j] += gz_total[] + gy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz_total'),
+                Phase(  # gl_total[i0,i1] += gz_total[] + gl[i0,i1] + gy[]/(I*J)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz_total'),
                     ('I', 'J'),
-                ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('I', 'J'),
-                    linear=('tgl',),
                 ),
                 Phase(  # tgz_total[] += tgz[] + tgper_row[]/I  # as gz_total[]
                     gz_total_from_gper_row_gz,
                     ('tgz_total', 'tgper_row', 'tgz'),
                     ('I',),
                 ),
-                Phase(  # tgl_total[i,j] += tgz_total[] + tgy[]/(I*J)  # as gl_total[i,j] of binary_cross_entropy_with_logits
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz_total'),
+                Phase(  # tgl_total[i0,i1] += tgz_total[] + tgl[i0,i1] + tgy[]/(I*J)  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz_total'),
                     ('I', 'J'),
                 ),
                 Phase(  # tgt[i,j] += (chosen(t[i,j] > 0, log(t[i,j]) + 1) - x[i,j])*tgl_total[i,j] + chosen(t[i,...
@@ -991,14 +967,14 @@ DEFINITION = Definition(
         'y_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'per_row_from_z: gather, tasks share nothing (one task)',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gper_row_gz: gather, tasks share nothing (one task)',
-        'gl_total_from_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.binary_cross_entropy_with_logits',
         'gt_from_gl_total_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'gx_from_gl_total_t: lanes over j, or lanes over i; else gather, tasks share i',
         'tl_from_t_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'hgl_total_from_hgt_hgx_t_x: lanes over j, or lanes over i; else gather, tasks share i',
         'ht_from_gl_total_hgt_hgx_t: lanes over j, or lanes over i; else gather, tasks share i',
+        'hgl_from_hgl_total: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gz: that of kernels.generated.nll_loss',
         'tgt_from_gl_total_t_tgl_total_tt_tx_x: lanes over j, or lanes over i; else gather, tasks share i',
         'tgx_from_gl_total_t_tgl_total_tt: lanes over j, or lanes over i; else gather, tasks share i',

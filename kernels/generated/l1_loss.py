@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -257,15 +257,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gt[n] += sign(t[n] - x[n])*gl_total[n]
@@ -314,21 +308,21 @@ DEFINITION = Definition(
                     ('hgl_total', 't', 'hgt', 'hgx', 'x'),
                     ('N',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -338,15 +332,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgt[n] += sign(t[n] - x[n])*tgl_total[n]  # as gt[n]
@@ -368,9 +356,9 @@ DEFINITION = Definition(
         'l_from_t_x: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tx_x: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
     ),
 )

@@ -463,80 +463,6 @@ def y_from_peak_total_x(y: Real3, peak: Real2, total_: Real2, x: Real3, M: int, 
 
 
 @task
-def gx_from_gy_plain(gx: Real3, gy: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
-    """gx[m,c,r] += gy[m,c,r]
-
-    gather, tasks share m c
-    """
-    first, last = share(M * C, task, tasks)
-    for item in range(first, last):
-        m = item // C
-        c = item % C
-        for r in range(R):
-            total = gy[m, c, r]
-            gx[m, c, r] = total
-
-
-@task
-def gx_from_gy_over_r(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(M * C, task, tasks)
-    for item in range(first, last):
-        m = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
-                total = gy_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
-                total = gy_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def gx_from_gy_over_c(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
-    for item in range(first, last):
-        m = item // R
-        r = item % R
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = gy_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = gy_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
-
-
-@choice(gx_from_gy_over_r, gx_from_gy_over_c, gx_from_gy_plain, merges={"M": (0, 0), "C": (1, 1), "R": (2, 2)})
-def gx_from_gy(gx: Real3, gy: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gx[m,c,r] += gy[m,c,r]
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share m c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return gx_from_gy_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gx_from_gy_over_c
-    return gx_from_gy_plain
-
-
-@task
 def gtotal_from_gy_plain(gtotal: Real2, gy: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
     """gtotal[m,r] += sum[c] -gy[m,c,r]
 
@@ -757,97 +683,90 @@ def gtotal_sum_from_gtotal_total_sum(gtotal_sum: Real2, gtotal: Real2, total_sum
 
 
 @task
-def gx_from_gtotal_sum_peak_x_plain(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int,
-        add: int, task: int, tasks: int) -> None:
-    """gx[m,j,r] += exp(-finite(peak[m,r]) + x[m,j,r])*gtotal_sum[m,r]
+def gx_from_gtotal_sum_gy_peak_x_plain(gx: Real3, gtotal_sum: Real2, gy: Real3, peak: Real2, x: Real3, M: int,
+        C: int, R: int, task: int, tasks: int) -> None:
+    """gx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r] + gy[m,c,r]
 
-    gather, tasks share m j
+    gather, tasks share m c
     """
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for r in range(R):
-            total = exp(-finite(peak[m, r]) + x[m, j, r]) * gtotal_sum[m, r]
-            if add != 0:
-                total += gx[m, j, r]
-            gx[m, j, r] = total
+            total = exp(-finite(peak[m, r]) + x[m, c, r]) * gtotal_sum[m, r] + gy[m, c, r]
+            gx[m, c, r] = total
 
 
 @task
-def gx_from_gtotal_sum_peak_x_over_r(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gtotal_sum_gy_peak_x_over_r(gx: Real3, gtotal_sum: Real2, gy: Real3, peak: Real2, x: Real3, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gtotal_sum_lanes = lanes.read(gtotal_sum.line((m, r), (0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                 peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                total = gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) + gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gtotal_sum_lanes = lanes.read_where(gtotal_sum.line((m, r), (0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
                 peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-                total = gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                total = (gtotal_sum_lanes * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))) + gy_lanes
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_gtotal_sum_peak_x_over_j(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int,
-        add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
+def gx_from_gtotal_sum_gy_peak_x_over_c(gx: Real3, gtotal_sum: Real2, gy: Real3, peak: Real2, x: Real3, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
-        gtotal_sum_common = lanes.fill(gtotal_sum[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[m, r])))
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = gy_lanes + (lanes.fill(gtotal_sum[m, r]) * exp(x_lanes - lanes.fill(finite(peak[m, r]))))
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = gtotal_sum_common * exp(x_lanes - lanes.fill(finite(peak[m, r])))
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = gy_lanes + (lanes.fill(gtotal_sum[m, r]) * exp(x_lanes - lanes.fill(finite(peak[m, r]))))
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gtotal_sum_peak_x_over_r, gx_from_gtotal_sum_peak_x_over_j, gx_from_gtotal_sum_peak_x_plain,
-    merges={"M": (0, 0, 0, 0), "R": (2, 1, 1, 2)})
-def gx_from_gtotal_sum_peak_x(gx: Real3, gtotal_sum: Real2, peak: Real2, x: Real3, M: int, R: int, J: int, add: int,
-        tile: Tile) -> Task[...]:
-    """gx[m,j,r] += exp(-finite(peak[m,r]) + x[m,j,r])*gtotal_sum[m,r]
+@choice(gx_from_gtotal_sum_gy_peak_x_over_r, gx_from_gtotal_sum_gy_peak_x_over_c,
+    gx_from_gtotal_sum_gy_peak_x_plain, merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
+def gx_from_gtotal_sum_gy_peak_x(gx: Real3, gtotal_sum: Real2, gy: Real3, peak: Real2, x: Real3, M: int, C: int,
+        R: int, tile: Tile) -> Task[...]:
+    """gx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r] + gy[m,c,r]
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        return gx_from_gtotal_sum_peak_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return gx_from_gtotal_sum_peak_x_over_j
-    return gx_from_gtotal_sum_peak_x_plain
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gx_from_gtotal_sum_gy_peak_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gtotal_sum_gy_peak_x_over_c
+    return gx_from_gtotal_sum_gy_peak_x_plain
 
 
 @task
@@ -1163,61 +1082,55 @@ def htotal_sum_from_gtotal_hgtotal_sum_total_sum(htotal_sum: Real2, gtotal: Real
 
 @task
 def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
-        peak: Real2, x: Real3, M: int, R: int, J: int, add: int, task: int, tasks: int) -> None:
-    """hx[m,j,r] += (gtotal_sum[m,r]*hgx[m,j,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[m,j,r])
+        peak: Real2, x: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """hx[m,c,r] += (gtotal_sum[m,r]*hgx[m,c,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[m,c,r])
 
-    gather, tasks share m j
+    gather, tasks share m c
     """
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for r in range(R):
-            total = (gtotal_sum[m, r] * hgx[m, j, r] + htotal_sum[m, r]) * exp(-finite(peak[m, r]) + x[m, j, r])
-            if add != 0:
-                total += hx[m, j, r]
-            hx[m, j, r] = total
+            total = (gtotal_sum[m, r] * hgx[m, c, r] + htotal_sum[m, r]) * exp(-finite(peak[m, r]) + x[m, c, r])
+            hx[m, c, r] = total
 
 
 @task
 def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
-        peak: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+        peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gtotal_sum_lanes = lanes.read(gtotal_sum.line((m, r), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
                 htotal_sum_lanes = lanes.read(htotal_sum.line((m, r), (0, 1)))
                 peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
                 total = ((gtotal_sum_lanes * hgx_lanes) + htotal_sum_lanes) * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gtotal_sum_lanes = lanes.read_where(gtotal_sum.line((m, r), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
                 htotal_sum_lanes = lanes.read_where(htotal_sum.line((m, r), (0, 1)), active)
                 peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
                 total = ((gtotal_sum_lanes * hgx_lanes) + htotal_sum_lanes) * exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
-        peak: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
+def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
+        peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
@@ -1225,40 +1138,36 @@ def hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j(hx: Real3, gtotal_sum: Real2
         r = item % R
         gtotal_sum_common = lanes.fill(gtotal_sum[m, r])
         htotal_sum_common = lanes.fill(htotal_sum[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
                 total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
                 total = ((gtotal_sum_common * hgx_lanes) + htotal_sum_common) * exp(x_lanes - lanes.fill(finite(peak[m, r])))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r, hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j,
+@choice(hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r, hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c,
     hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain, merges={"M": (0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 1, 2)})
 def hx_from_gtotal_sum_hgx_htotal_sum_peak_x(hx: Real3, gtotal_sum: Real2, hgx: Real3, htotal_sum: Real2,
-        peak: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
-    """hx[m,j,r] += (gtotal_sum[m,r]*hgx[m,j,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[m,j,r])
+        peak: Real2, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += (gtotal_sum[m,r]*hgx[m,c,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[m,c,r])
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
         return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_j
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_over_c
     return hx_from_gtotal_sum_hgx_htotal_sum_peak_x_plain
 
 
@@ -1348,6 +1257,107 @@ def tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum(tgtotal_sum: Real2, gto
     return tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum_plain
 
 
+@task
+def tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_plain(tgx: Real3, gtotal_sum: Real2, peak: Real2,
+        tgtotal_sum: Real2, tgy: Real3, tx: Real3, x: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """tgx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r]*tx[m,c,r] + exp(-finite(peak[m,r]) + x[m,c,r])*tgtotal_sum[m,r] + tgy[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            v0 = exp(-finite(peak[m, r]) + x[m, c, r])
+            total = v0 * gtotal_sum[m, r] * tx[m, c, r] + v0 * tgtotal_sum[m, r] + tgy[m, c, r]
+            tgx[m, c, r] = total
+
+
+@task
+def tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_r(tgx: Real3, gtotal_sum: Real2, peak: Real2,
+        tgtotal_sum: Real2, tgy: Real3, tx: Real3, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_sum_lanes = lanes.read(gtotal_sum.line((m, r), (0, 1)))
+                peak_lanes = lanes.read(peak.line((m, r), (0, 1)))
+                tgtotal_sum_lanes = lanes.read(tgtotal_sum.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) + tgy_lanes
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_sum_lanes = lanes.read_where(gtotal_sum.line((m, r), (0, 1)), active)
+                peak_lanes = lanes.read_where(peak.line((m, r), (0, 1)), active)
+                tgtotal_sum_lanes = lanes.read_where(tgtotal_sum.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                v0 = exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
+                total = (gtotal_sum_lanes * tx_lanes * v0) + (tgtotal_sum_lanes * v0) + tgy_lanes
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_c(tgx: Real3, gtotal_sum: Real2, peak: Real2,
+        tgtotal_sum: Real2, tgy: Real3, tx: Real3, x: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                v0 = exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = tgy_lanes + (lanes.fill(gtotal_sum[m, r]) * tx_lanes * v0) + (lanes.fill(tgtotal_sum[m, r]) * v0)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                v0 = exp(x_lanes - lanes.fill(finite(peak[m, r])))
+                total = tgy_lanes + (lanes.fill(gtotal_sum[m, r]) * tx_lanes * v0) + (lanes.fill(tgtotal_sum[m, r]) * v0)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_r, tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_c,
+    tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0), "R": (2, 1, 1, 1, 2, 2, 2)})
+def tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x(tgx: Real3, gtotal_sum: Real2, peak: Real2, tgtotal_sum: Real2,
+        tgy: Real3, tx: Real3, x: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """tgx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r]*tx[m,c,r] + exp(-finite(peak[m,r]) + x[m,c,r])*tgtotal_sum[m,r] + tgy[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_over_c
+    return tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x_plain
+
+
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     return {}
@@ -1428,12 +1438,6 @@ DEFINITION = Definition(
                     ('total_sum', 'peak', 'x'),
                     ('M', 'R', 'J'),
                 ),
-                Phase(  # gx[m,c,r] += gy[m,c,r]
-                    gx_from_gy,
-                    ('gx', 'gy'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gtotal[m,r] += sum[c] -gy[m,c,r]
                     gtotal_from_gy,
                     ('gtotal', 'gy'),
@@ -1446,11 +1450,10 @@ DEFINITION = Definition(
                     ('M', 'R'),
                     linear=('gtotal',),
                 ),
-                Phase(  # gx[m,j,r] += exp(-finite(peak[m,r]) + x[m,j,r])*gtotal_sum[m,r]
-                    gx_from_gtotal_sum_peak_x,
-                    ('gx', 'gtotal_sum', 'peak', 'x'),
-                    ('M', 'R', 'J'),
-                    linear=('gtotal_sum',),
+                Phase(  # gx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r] + gy[m,c,r]
+                    gx_from_gtotal_sum_gy_peak_x,
+                    ('gx', 'gtotal_sum', 'gy', 'peak', 'x'),
+                    ('M', 'J', 'R'),
                 ),
             ),
         ),
@@ -1513,7 +1516,7 @@ DEFINITION = Definition(
                     ('M', 'R'),
                     linear=('gtotal',),
                 ),
-                Phase(  # hgtotal_sum[m,r] += sum[j] exp(-finite(peak[m,r]) + x[m,j,r])*hgx[m,j,r]  # as ttotal_sum[m,r]
+                Phase(  # hgtotal_sum[m,r] += sum[c] exp(-finite(peak[m,r]) + x[m,c,r])*hgx[m,c,r]  # as ttotal_sum[m,r]
                     ttotal_sum_from_peak_tx_x,
                     ('hgtotal_sum', 'peak', 'hgx', 'x'),
                     ('M', 'R', 'J'),
@@ -1536,10 +1539,10 @@ DEFINITION = Definition(
                     ('hgy', 'hgtotal', 'hgx'),
                     ('M', 'J', 'R'),
                 ),
-                Phase(  # hx[m,j,r] += (gtotal_sum[m,r]*hgx[m,j,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[...
+                Phase(  # hx[m,c,r] += (gtotal_sum[m,r]*hgx[m,c,r] + htotal_sum[m,r])*exp(-finite(peak[m,r]) + x[...
                     hx_from_gtotal_sum_hgx_htotal_sum_peak_x,
                     ('hx', 'gtotal_sum', 'hgx', 'htotal_sum', 'peak', 'x'),
-                    ('M', 'R', 'J'),
+                    ('M', 'J', 'R'),
                 ),
             ),
         ),
@@ -1575,12 +1578,6 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('tx',),
                 ),
-                Phase(  # tgx[m,c,r] += tgy[m,c,r]  # as gx[m,c,r]
-                    gx_from_gy,
-                    ('tgx', 'tgy'),
-                    ('M', 'J', 'R'),
-                    linear=('tgy',),
-                ),
                 Phase(  # tgtotal[m,r] += sum[c] -tgy[m,c,r]  # as gtotal[m,r]
                     gtotal_from_gy,
                     ('tgtotal', 'tgy'),
@@ -1592,10 +1589,10 @@ DEFINITION = Definition(
                     ('tgtotal_sum', 'gtotal', 'tgtotal', 'total_sum', 'ttotal_sum'),
                     ('M', 'R'),
                 ),
-                Phase(  # tgx[m,j,r] += (gtotal_sum[m,r]*tx[m,j,r] + tgtotal_sum[m,r])*exp(-finite(peak[m,r]) + x...  # as hx[m,j,r]
-                    hx_from_gtotal_sum_hgx_htotal_sum_peak_x,
-                    ('tgx', 'gtotal_sum', 'tx', 'tgtotal_sum', 'peak', 'x'),
-                    ('M', 'R', 'J'),
+                Phase(  # tgx[m,c,r] += exp(-finite(peak[m,r]) + x[m,c,r])*gtotal_sum[m,r]*tx[m,c,r] + exp(-finit...
+                    tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x,
+                    ('tgx', 'gtotal_sum', 'peak', 'tgtotal_sum', 'tgy', 'tx', 'x'),
+                    ('M', 'J', 'R'),
                 ),
             ),
         ),
@@ -1605,14 +1602,14 @@ DEFINITION = Definition(
         'total_sum_from_peak_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'total_from_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
         'y_from_peak_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
-        'gx_from_gy: lanes over r, or lanes over c; else gather, tasks share m c',
         'gtotal_from_gy: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gtotal_sum_from_gtotal_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
-        'gx_from_gtotal_sum_peak_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'gx_from_gtotal_sum_gy_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'ttotal_sum_from_peak_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_ttotal_tx: lanes over r, or lanes over c; else gather, tasks share m c',
         'htotal_sum_from_gtotal_hgtotal_sum_total_sum: lanes over r, or lanes over m; else gather, tasks share m',
-        'hx_from_gtotal_sum_hgx_htotal_sum_peak_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'hx_from_gtotal_sum_hgx_htotal_sum_peak_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'tgtotal_sum_from_gtotal_tgtotal_total_sum_ttotal_sum: lanes over r, or lanes over m; else gather, tasks share m',
+        'tgx_from_gtotal_sum_peak_tgtotal_sum_tgy_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

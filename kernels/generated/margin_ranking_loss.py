@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -738,15 +738,9 @@ DEFINITION = Definition(
             inputs=('a', 'b', 't', 'gl', 'gy', 'gz'),
             outputs=('ga', 'gb', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # ga[n] += -step(margin - (a[n] - b[n])*t[n])*gl_total[n]*t[n]
@@ -800,15 +794,9 @@ DEFINITION = Definition(
             inputs=('a', 'b', 't', 'gl', 'gy', 'gz', 'hga', 'hgb', 'hgt'),
             outputs=('ha', 'hb', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # ha[n] += -step(margin - (a[n] - b[n])*t[n])*gl_total[n]*hgt[n]
@@ -838,21 +826,21 @@ DEFINITION = Definition(
                     reals=('margin',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -862,26 +850,14 @@ DEFINITION = Definition(
             inputs=('a', 'b', 't', 'gl', 'gy', 'gz', 'ta', 'tb', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tga', 'tgb', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tga[n] += -(gl_total[n]*tt[n] + t[n]*tgl_total[n])*step(margin - (a[n] - b[n])*t[n])
@@ -909,8 +885,7 @@ DEFINITION = Definition(
         'l_from_a_b_t: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'ga_from_a_b_gl_total_t: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gl_total_t: lanes over n; else gather, tasks share n',
         'gt_from_a_b_gl_total_t: lanes over n; else gather, tasks share n',
@@ -918,6 +893,7 @@ DEFINITION = Definition(
         'ha_from_a_b_gl_total_hgt_t: lanes over n; else gather, tasks share n',
         'hb_from_a_b_gl_total_hgt_t: lanes over n; else gather, tasks share n',
         'ht_from_a_b_gl_total_hga_hgb_t: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'tga_from_a_b_gl_total_t_tgl_total_tt: lanes over n; else gather, tasks share n',
         'tgb_from_a_b_gl_total_t_tgl_total_tt: lanes over n; else gather, tasks share n',
         'tgt_from_a_b_gl_total_t_ta_tb_tgl_total: lanes over n; else gather, tasks share n',

@@ -172,94 +172,49 @@ def z_from_l(z: Real0, l: Real1, N: int, tile: Tile) -> Task[...]:
 
 
 @task
-def gl_total_from_gl_plain(gl_total: Real1, gl: Real1, I0: int, task: int, tasks: int) -> None:
-    """gl_total[i0] += gl[i0]
+def gl_total_from_gl_gy_gz_plain(gl_total: Real1, gl: Real1, gy: Real0, gz: Real0, I0: int, task: int,
+        tasks: int) -> None:
+    """gl_total[i0] += gz[] + gl[i0] + gy[]/I0
 
     gather, tasks share i0
     """
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
-        total = gl[i0]
+        total = gz[()] + gl[i0] + gy[()] / real(I0)
         gl_total[i0] = total
 
 
 @task
-def gl_total_from_gl_over_i0(gl_total: Real1, gl: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
+def gl_total_from_gl_gy_gz_over_i0(gl_total: Real1, gl: Real1, gy: Real0, gz: Real0, I0: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over i0."""
     lanes = tile.lanes
     first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    common = lanes.fill(gy[()]) / lanes.fill(real(I0))
+    gz_common = lanes.fill(gz[()])
     for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
         count = min(lanes.width, I0 - i0)
         if count == lanes.width:
             gl_lanes = lanes.read(gl.line((i0,), (1,)))
-            total = gl_lanes
+            total = common + gz_common + gl_lanes
             lanes.write_where(gl_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gl_lanes = lanes.read_where(gl.line((i0,), (1,)), active)
-            total = gl_lanes
+            total = common + gz_common + gl_lanes
             lanes.write_where(gl_total.line((i0,), (1,)), total, active)
 
 
-@choice(gl_total_from_gl_over_i0, gl_total_from_gl_plain)
-def gl_total_from_gl(gl_total: Real1, gl: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gl_total[i0] += gl[i0]
+@choice(gl_total_from_gl_gy_gz_over_i0, gl_total_from_gl_gy_gz_plain)
+def gl_total_from_gl_gy_gz(gl_total: Real1, gl: Real1, gy: Real0, gz: Real0, I0: int, tile: Tile) -> Task[...]:
+    """gl_total[i0] += gz[] + gl[i0] + gy[]/I0
 
     lanes over i0
     else gather, tasks share i0
     """
     if tile.lanes.width <= 8 * I0:
-        return gl_total_from_gl_over_i0
-    return gl_total_from_gl_plain
-
-
-@task
-def gl_total_from_gy_gz_plain(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n] += gz[] + gy[]/N
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = gz[()] + gy[()] / real(N)
-        if add != 0:
-            total += gl_total[n]
-        gl_total[n] = total
-
-
-@task
-def gl_total_from_gy_gz_over_n(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    value = lanes.fill(gz[()]) + (lanes.fill(gy[()]) / lanes.fill(real(N)))
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            total = value
-            if add != 0:
-                total = total + lanes.read(gl_total.line((n,), (1,)))
-            lanes.write_where(gl_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            total = value
-            if add != 0:
-                total = total + lanes.read_where(gl_total.line((n,), (1,)), active)
-            lanes.write_where(gl_total.line((n,), (1,)), total, active)
-
-
-@choice(gl_total_from_gy_gz_over_n, gl_total_from_gy_gz_plain)
-def gl_total_from_gy_gz(gl_total: Real1, gy: Real0, gz: Real0, N: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n] += gz[] + gy[]/N
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gl_total_from_gy_gz_over_n
-    return gl_total_from_gy_gz_plain
+        return gl_total_from_gl_gy_gz_over_i0
+    return gl_total_from_gl_gy_gz_plain
 
 
 @task
@@ -412,6 +367,48 @@ def ht_from_gl_total_hgt_hgx(ht: Real1, gl_total: Real1, hgt: Real1, hgx: Real1,
 
 
 @task
+def hgl_from_hgl_total_plain(hgl: Real1, hgl_total: Real1, I0: int, task: int, tasks: int) -> None:
+    """hgl[i0] += hgl_total[i0]
+
+    gather, tasks share i0
+    """
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        total = hgl_total[i0]
+        hgl[i0] = total
+
+
+@task
+def hgl_from_hgl_total_over_i0(hgl: Real1, hgl_total: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
+        if count == lanes.width:
+            hgl_total_lanes = lanes.read(hgl_total.line((i0,), (1,)))
+            total = hgl_total_lanes
+            lanes.write_where(hgl.line((i0,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgl_total_lanes = lanes.read_where(hgl_total.line((i0,), (1,)), active)
+            total = hgl_total_lanes
+            lanes.write_where(hgl.line((i0,), (1,)), total, active)
+
+
+@choice(hgl_from_hgl_total_over_i0, hgl_from_hgl_total_plain)
+def hgl_from_hgl_total(hgl: Real1, hgl_total: Real1, I0: int, tile: Tile) -> Task[...]:
+    """hgl[i0] += hgl_total[i0]
+
+    lanes over i0
+    else gather, tasks share i0
+    """
+    if tile.lanes.width <= 8 * I0:
+        return hgl_from_hgl_total_over_i0
+    return hgl_from_hgl_total_plain
+
+
+@task
 def tgt_from_gl_total_t_tgl_total_tt_tx_x_plain(tgt: Real1, gl_total: Real1, t: Real1, tgl_total: Real1, tt: Real1,
         tx: Real1, x: Real1, N: int, task: int, tasks: int) -> None:
     """tgt[n] += 2*(t[n] - x[n])*tgl_total[n] + 2*gl_total[n]*tt[n] - 2*gl_total[n]*tx[n]
@@ -543,15 +540,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gt[n] += (2*t[n] - 2*x[n])*gl_total[n]
@@ -595,15 +586,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'hgx', 'hgt'),
             outputs=('hx', 'ht', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # hgl_total[n] += 2*((-t[n] + x[n])*hgx[n] + (t[n] - x[n])*hgt[n])  # as tl[n]
@@ -623,21 +608,21 @@ DEFINITION = Definition(
                     ('N',),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[]
+                Phase(  # hgl[i0] += hgl_total[i0]
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[]
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[]
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[]
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0]
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -647,26 +632,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'gl', 'gy', 'gz', 'tx', 'tt', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0]
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n]
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0]
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgt[n] += 2*((t[n] - x[n])*tgl_total[n] + gl_total[n]*tt[n] - gl_total[n]*tx[n])
@@ -686,11 +659,11 @@ DEFINITION = Definition(
         'l_from_t_x: lanes over n; else gather, tasks share n',
         'y_from_l: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
         'z_from_l: lanes over n, combined at the end; else gather, tasks share nothing (one task)',
-        'gl_total_from_gl: lanes over i0; else gather, tasks share i0',
-        'gl_total_from_gy_gz: lanes over n; else gather, tasks share n',
+        'gl_total_from_gl_gy_gz: lanes over i0; else gather, tasks share i0',
         'gt_from_gl_total_t_x: lanes over n; else gather, tasks share n',
         'tl_from_t_tt_tx_x: lanes over n; else gather, tasks share n',
         'ht_from_gl_total_hgt_hgx: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: lanes over i0; else gather, tasks share i0',
         'tgt_from_gl_total_t_tgl_total_tt_tx_x: lanes over n; else gather, tasks share n',
     ),
 )

@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -1382,15 +1382,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz'),
             outputs=('gx', 'gt', 'gw'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gt[n,c] += -gl_total[n]*w[c]*x[n,c]/C
@@ -1453,15 +1447,9 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz', 'hgx', 'hgt', 'hgw'),
             outputs=('hx', 'ht', 'hw', 'hgl', 'hgy', 'hgz'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # hgl_total[n] += sum[c] (-t[n,c] + 1 + Piecewise((-exp(-Abs(x[n,c])), x[n,c] > 0), (-1, ...  # as tl[n]
@@ -1506,21 +1494,21 @@ DEFINITION = Definition(
                     ('N', 'C'),
                     linear=('gl_total',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -1530,26 +1518,14 @@ DEFINITION = Definition(
             inputs=('x', 't', 'w', 'gl', 'gy', 'gz', 'tx', 'tt', 'tw', 'tgl', 'tgy', 'tgz'),
             outputs=('tgx', 'tgt', 'tgw'),
             phases=(
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgt[n,c] += -(gl_total[n]*tw[c]*x[n,c] + gl_total[n]*w[c]*tx[n,c] + tgl_total[n]*w[c]*x...
@@ -1587,8 +1563,7 @@ DEFINITION = Definition(
         'l_from_t_w_x: lanes over c, combined at the end, or lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gt_from_gl_total_w_x: lanes over c, or lanes over n; else gather, tasks share n',
         'gw_from_gl_total_t_x: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'gx_from_gl_total_t_w_x: lanes over c, or lanes over n; else gather, tasks share n',
@@ -1598,6 +1573,7 @@ DEFINITION = Definition(
         'ht_from_gl_total_hgw_hgx_w_x: lanes over c, or lanes over n; else gather, tasks share n',
         'hw_from_gl_total_hgt_x: lanes over c, or lanes over n, combined at the end; else gather, tasks share c',
         'hx_from_gl_total_hgt_hgw_hgx_t_w_x: lanes over c, or lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'tgt_from_gl_total_tgl_total_tw_tx_w_x: lanes over c, or lanes over n; else gather, tasks share n',
         'tgx_from_gl_total_t_tgl_total_tt_tw_tx_w_x: lanes over c, or lanes over n; else gather, tasks share n',
     ),

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from kernels.generated.binary_cross_entropy_with_logits import (
-    gl_total_from_gl,
     z_from_l,
 )
 from kernels.runtime import (
@@ -132,61 +131,9 @@ def gw_from_gy_sum_t(gw: Real1, gy_sum: Real0, t: Integer2, N: int, R: int, C: i
 
 
 @task
-def gl_total_from_gz_total_plain(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, task: int,
-        tasks: int) -> None:
-    """gl_total[n,r] += gz_total[]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for r in range(R):
-            total = gz_total[()]
-            if add != 0:
-                total += gl_total[n, r]
-            gl_total[n, r] = total
-
-
-@task
-def gl_total_from_gz_total_over_r(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        value = lanes.fill(gz_total[()])
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(gl_total.line((n, r), (0, 1)))
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(gl_total.line((n, r), (0, 1)), active)
-                lanes.write_where(gl_total.line((n, r), (0, 1)), total, active)
-
-
-@choice(gl_total_from_gz_total_over_r, gl_total_from_gz_total_plain, merges={"N": (0, None), "R": (1, None)})
-def gl_total_from_gz_total(gl_total: Real2, gz_total: Real0, N: int, R: int, add: int, tile: Tile) -> Task[...]:
-    """gl_total[n,r] += gz_total[]
-
-    lanes over r
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * R:
-        return gl_total_from_gz_total_over_r
-    return gl_total_from_gz_total_plain
-
-
-@task
-def gw_from_gl_total_x_t(gw: Real1, gl_total: Real2, x: Real3, t: Integer2, N: int, R: int, C: int, ignore: int,
-        add: int, task: int, tasks: int) -> None:
-    """gw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*gl_total[n,r]   { t[n,r] = c }
+def gw_from_gl_gz_total_x_t(gw: Real1, gl: Real2, gz_total: Real0, x: Real3, t: Integer2, N: int, R: int, C: int,
+        ignore: int, add: int, task: int, tasks: int) -> None:
+    """gw[c] += sum[n,r] -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), x[n,c,r])   { t[n,r] = c }
 
     scatter, tasks share nothing (one task); 1 guard
     """
@@ -198,13 +145,13 @@ def gw_from_gl_total_x_t(gw: Real1, gl_total: Real2, x: Real3, t: Integer2, N: i
             for r in range(R):
                 c = t[n, r]
                 if 0 <= c < C:
-                    gw[c] += -(x[n, c, r] if c != ignore else zero()) * gl_total[n, r]
+                    gw[c] += -(gz_total[()] + gl[n, r]) * (x[n, c, r] if c != ignore else zero())
 
 
 @task
-def gx_from_gl_total_w_t_plain(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, task: int, tasks: int) -> None:
-    """gx[n,c,r] += -chosen(Ne(c, ignore), w[c])*gl_total[n,r]   { t[n,r] = c }
+def gx_from_gl_gz_total_w_t_plain(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, task: int, tasks: int) -> None:
+    """gx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])   { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
     """
@@ -216,12 +163,12 @@ def gx_from_gl_total_w_t_plain(gx: Real3, gl_total: Real2, w: Real1, t: Integer2
             gx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            gx[n, c, r] += -(w[c] if c != ignore else zero()) * gl_total[n, r]
+            gx[n, c, r] += -(gz_total[()] + gl[n, r]) * (w[c] if c != ignore else zero())
 
 
 @task
-def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_gz_total_w_t_over_r(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -239,8 +186,8 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, total[0, u] + -(lanes.fill(w[c] if c != ignore else zero()) * gl_total_lanes), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, total[0, u] + -(lanes.fill(w[c] if c != ignore else zero()) * (gl_lanes + lanes.fill(gz_total[()]))), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -249,8 +196,8 @@ def gx_from_gl_total_w_t_over_r(gx: Real3, gl_total: Real2, w: Real1, t: Integer
 
 
 @task
-def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int,
-        ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gl_gz_total_w_t_over_c(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int,
+        C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -269,7 +216,7 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                 plane = min(r + u, R - 1)
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, total[0, u] + -(lanes.fill(gl_total[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
+                total[0, u] = select(chosen, total[0, u] + -(lanes.fill(gz_total[()] + gl[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -277,21 +224,21 @@ def gx_from_gl_total_w_t_over_c(gx: Real3, gl_total: Real2, w: Real1, t: Integer
                     lanes.write_where(gx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(gx_from_gl_total_w_t_over_r, gx_from_gl_total_w_t_over_c, gx_from_gl_total_w_t_plain,
-    merges={"N": (0, 0, None, 0), "R": (2, 1, None, 1)})
-def gx_from_gl_total_w_t(gx: Real3, gl_total: Real2, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
-        tile: Tile) -> Task[...]:
-    """gx[n,c,r] += -chosen(Ne(c, ignore), w[c])*gl_total[n,r]   { t[n,r] = c }
+@choice(gx_from_gl_gz_total_w_t_over_r, gx_from_gl_gz_total_w_t_over_c, gx_from_gl_gz_total_w_t_plain,
+    merges={"N": (0, 0, None, None, 0), "R": (2, 1, None, None, 1)})
+def gx_from_gl_gz_total_w_t(gx: Real3, gl: Real2, gz_total: Real0, w: Real1, t: Integer2, N: int, R: int, C: int,
+        ignore: int, tile: Tile) -> Task[...]:
+    """gx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])   { t[n,r] = c }
 
     lanes over r
     or lanes over c
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return gx_from_gl_total_w_t_over_r
+        return gx_from_gl_gz_total_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return gx_from_gl_total_w_t_over_c
-    return gx_from_gl_total_w_t_plain
+        return gx_from_gl_gz_total_w_t_over_c
+    return gx_from_gl_gz_total_w_t_plain
 
 
 @task
@@ -364,9 +311,27 @@ def ty_from_ty_sum_tz_y_sum_z(ty: Real0, ty_sum: Real0, tz: Real0, y_sum: Real0,
 
 
 @task
-def hw_from_gl_total_hgx_t(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, N: int, R: int, C: int, ignore: int,
-        add: int, task: int, tasks: int) -> None:
-    """hw[c] += sum[n,r] -chosen(Ne(c, ignore), 1)*gl_total[n,r]*hgx[n,c,r]   { t[n,r] = c }
+def hgz_total_from_hgx_w_t(hgz_total: Real0, hgx: Real3, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int,
+        task: int, tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] -chosen(Ne(c, ignore), w[c])*hgx[n,c,r]   { t[n,r] = c }
+
+    gather, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    total += (w[c] if c != ignore else zero()) * hgx[n, c, r]
+        total = -total
+        hgz_total[()] = total
+
+
+@task
+def hw_from_gl_gz_total_hgx_t(hw: Real1, gl: Real2, gz_total: Real0, hgx: Real3, t: Integer2, N: int, R: int,
+        C: int, ignore: int, add: int, task: int, tasks: int) -> None:
+    """hw[c] += sum[n,r] -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgx[n,c,r]   { t[n,r] = c }
 
     scatter, tasks share nothing (one task); 1 guard
     """
@@ -378,7 +343,27 @@ def hw_from_gl_total_hgx_t(hw: Real1, gl_total: Real2, hgx: Real3, t: Integer2, 
             for r in range(R):
                 c = t[n, r]
                 if 0 <= c < C:
-                    hw[c] += -(one() if c != ignore else zero()) * gl_total[n, r] * hgx[n, c, r]
+                    hw[c] += -(gz_total[()] + gl[n, r]) * (one() if c != ignore else zero()) * hgx[n, c, r]
+
+
+@task
+def hgz_total_from_hgw_x_t(hgz_total: Real0, hgw: Real1, x: Real3, t: Integer2, N: int, R: int, C: int, ignore: int,
+        add: int, task: int, tasks: int) -> None:
+    """hgz_total[] += sum[n,r,c] -chosen(Ne(c, ignore), x[n,c,r])*hgw[c]   { t[n,r] = c }
+
+    gather, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        total = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    total += (x[n, c, r] if c != ignore else zero()) * hgw[c]
+        total = -total
+        if add != 0:
+            total += hgz_total[()]
+        hgz_total[()] = total
 
 
 @task
@@ -415,9 +400,9 @@ def hw_from_hz_x_t(hw: Real1, hz: Real0, x: Real3, t: Integer2, N: int, R: int, 
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_plain(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, task: int, tasks: int) -> None:
-    """hx[n,c,r] += -chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*hz[]
+def hx_from_gl_gz_total_hgw_hz_w_t_plain(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, task: int, tasks: int) -> None:
+    """hx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgw[c] - chosen(Ne(c, ignore), w[c])*hz[]
     { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
@@ -430,12 +415,12 @@ def hx_from_gl_total_hgw_hz_w_t_plain(hx: Real3, gl_total: Real2, hgw: Real1, hz
             hx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            hx[n, c, r] += -(one() if c != ignore else zero()) * hgw[c] * gl_total[n, r] - (w[c] if c != ignore else zero()) * hz[()]
+            hx[n, c, r] += -(gz_total[()] + gl[n, r]) * (one() if c != ignore else zero()) * hgw[c] - (w[c] if c != ignore else zero()) * hz[()]
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gl_gz_total_hgw_hz_w_t_over_r(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -453,8 +438,8 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * hgw[c]) * gl_total_lanes)) - lanes.fill((w[c] if c != ignore else zero()) * hz[()]), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * hgw[c]) * (gl_lanes + lanes.fill(gz_total[()])))) - lanes.fill((w[c] if c != ignore else zero()) * hz[()]), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -463,8 +448,8 @@ def hx_from_gl_total_hgw_hz_w_t_over_r(hx: Real3, gl_total: Real2, hgw: Real1, h
 
 
 @task
-def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2,
-        N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gl_gz_total_hgw_hz_w_t_over_c(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -484,7 +469,7 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 hgw_lanes = lanes.read_where(hgw.line((c,), (1,)), chosen)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(gl_total[n, plane]) * hgw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(one()), lanes.zero()))) - (lanes.fill(hz[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
+                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(gz_total[()] + gl[n, plane]) * hgw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(one()), lanes.zero()))) - (lanes.fill(hz[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -492,11 +477,12 @@ def hx_from_gl_total_hgw_hz_w_t_over_c(hx: Real3, gl_total: Real2, hgw: Real1, h
                     lanes.write_where(hx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(hx_from_gl_total_hgw_hz_w_t_over_r, hx_from_gl_total_hgw_hz_w_t_over_c, hx_from_gl_total_hgw_hz_w_t_plain,
-    merges={"N": (0, 0, None, None, None, 0), "R": (2, 1, None, None, None, 1)})
-def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real0, w: Real1, t: Integer2, N: int,
-        R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
-    """hx[n,c,r] += -chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*hz[]
+@choice(hx_from_gl_gz_total_hgw_hz_w_t_over_r, hx_from_gl_gz_total_hgw_hz_w_t_over_c,
+    hx_from_gl_gz_total_hgw_hz_w_t_plain,
+    merges={"N": (0, 0, None, None, None, None, 0), "R": (2, 1, None, None, None, None, 1)})
+def hx_from_gl_gz_total_hgw_hz_w_t(hx: Real3, gl: Real2, gz_total: Real0, hgw: Real1, hz: Real0, w: Real1,
+        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
+    """hx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgw[c] - chosen(Ne(c, ignore), w[c])*hz[]
     { t[n,r] = c }
 
     lanes over r
@@ -504,16 +490,35 @@ def hx_from_gl_total_hgw_hz_w_t(hx: Real3, gl_total: Real2, hgw: Real1, hz: Real
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return hx_from_gl_total_hgw_hz_w_t_over_r
+        return hx_from_gl_gz_total_hgw_hz_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return hx_from_gl_total_hgw_hz_w_t_over_c
-    return hx_from_gl_total_hgw_hz_w_t_plain
+        return hx_from_gl_gz_total_hgw_hz_w_t_over_c
+    return hx_from_gl_gz_total_hgw_hz_w_t_plain
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_plain(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, task: int, tasks: int) -> None:
-    """tgx[n,c,r] += -chosen(Ne(c, ignore), 1)*tw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*tgl_total[n,r]
+def tgw_from_tgl_x_t(tgw: Real1, tgl: Real2, x: Real3, t: Integer2, N: int, R: int, C: int, ignore: int, add: int,
+        task: int, tasks: int) -> None:
+    """tgw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*tgl[n,r]   { t[n,r] = c }
+
+    scatter, tasks share nothing (one task); 1 guard
+    """
+    if task == 0:
+        if add == 0:
+            for c in range(C):
+                tgw[c] = zero()
+        for n in range(N):
+            for r in range(R):
+                c = t[n, r]
+                if 0 <= c < C:
+                    tgw[c] += -(x[n, c, r] if c != ignore else zero()) * tgl[n, r]
+
+
+@task
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, task: int,
+        tasks: int) -> None:
+    """tgx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*tw[c] - chosen(Ne(c, ignore), w[c])*tgz_total[] - chosen(Ne(c, ignore), w[c])*tgl[n,r]
     { t[n,r] = c }
 
     scatter, tasks share n r; 1 guard
@@ -526,12 +531,13 @@ def tgx_from_gl_total_tgl_total_tw_w_t_plain(tgx: Real3, gl_total: Real2, tgl_to
             tgx[n, c, r] = zero()
         c = t[n, r]
         if 0 <= c < C:
-            tgx[n, c, r] += -(one() if c != ignore else zero()) * tw[c] * gl_total[n, r] - (w[c] if c != ignore else zero()) * tgl_total[n, r]
+            tgx[n, c, r] += -(gz_total[()] + gl[n, r]) * (one() if c != ignore else zero()) * tw[c] - (w[c] if c != ignore else zero()) * tgz_total[()] - (w[c] if c != ignore else zero()) * tgl[n, r]
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     planes = ceil_div(N, tile.lines // 2)
@@ -549,9 +555,9 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
-                gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
-                tgl_total_lanes = lanes.read_where(tgl_total.line((plane, r), (0, 1)), chosen)
-                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * tw[c]) * gl_total_lanes)) - (lanes.fill(w[c] if c != ignore else zero()) * tgl_total_lanes), total[0, u])
+                gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
+                tgl_lanes = lanes.read_where(tgl.line((plane, r), (0, 1)), chosen)
+                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(w[c] if c != ignore else zero()) * tgl_lanes)) - (lanes.fill((one() if c != ignore else zero()) * tw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) - lanes.fill((w[c] if c != ignore else zero()) * tgz_total[()]), total[0, u])
             for u in range(tile.lines // 2):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -560,8 +566,9 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_r(tgx: Real3, gl_total: Real2, tgl_t
 
 
 @task
-def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2,
+        tgz_total: Real0, tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     planes = ceil_div(R, tile.lines)
@@ -581,7 +588,7 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
                 chosen = active & equal(lanes.ramp(-c + t[n, plane], -1), lanes.integers(0))
                 tw_lanes = lanes.read_where(tw.line((c,), (1,)), chosen)
                 w_lanes = lanes.read_where(w.line((c,), (1,)), chosen)
-                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(gl_total[n, plane]) * tw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(one()), lanes.zero()))) - (lanes.fill(tgl_total[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
+                total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(gz_total[()] + gl[n, plane]) * tw_lanes * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), lanes.fill(one()), lanes.zero()))) - (lanes.fill(tgz_total[()]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())) - (lanes.fill(tgl[n, plane]) * select(unequal(lanes.ramp(c, 1), lanes.integers(ignore)), w_lanes, lanes.zero())), total[0, u])
             for u in range(tile.lines):
                 plane = min(r + u, R - 1)
                 if r + u < R:
@@ -589,11 +596,12 @@ def tgx_from_gl_total_tgl_total_tw_w_t_over_c(tgx: Real3, gl_total: Real2, tgl_t
                     lanes.write_where(tgx.line((n, c, plane), (0, 1, 0)), result, active)
 
 
-@choice(tgx_from_gl_total_tgl_total_tw_w_t_over_r, tgx_from_gl_total_tgl_total_tw_w_t_over_c,
-    tgx_from_gl_total_tgl_total_tw_w_t_plain, merges={"N": (0, 0, 0, None, None, 0), "R": (2, 1, 1, None, None, 1)})
-def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: Real2, tw: Real1, w: Real1,
-        t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
-    """tgx[n,c,r] += -chosen(Ne(c, ignore), 1)*tw[c]*gl_total[n,r] - chosen(Ne(c, ignore), w[c])*tgl_total[n,r]
+@choice(tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r, tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c,
+    tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain,
+    merges={"N": (0, 0, None, 0, None, None, None, 0), "R": (2, 1, None, 1, None, None, None, 1)})
+def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t(tgx: Real3, gl: Real2, gz_total: Real0, tgl: Real2, tgz_total: Real0,
+        tw: Real1, w: Real1, t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile) -> Task[...]:
+    """tgx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*tw[c] - chosen(Ne(c, ignore), w[c])*tgz_total[] - chosen(Ne(c, ignore), w[c])*tgl[n,r]
     { t[n,r] = c }
 
     lanes over r
@@ -601,10 +609,10 @@ def tgx_from_gl_total_tgl_total_tw_w_t(tgx: Real3, gl_total: Real2, tgl_total: R
     else scatter, tasks share n r; 1 guard
     """
     if (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C)) and C <= 64:
-        return tgx_from_gl_total_tgl_total_tw_w_t_over_r
+        return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r
     if (tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R)) and C <= 64:
-        return tgx_from_gl_total_tgl_total_tw_w_t_over_c
-    return tgx_from_gl_total_tgl_total_tw_w_t_plain
+        return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_c
+    return tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_plain
 
 
 def sizes(N: int, C: int, R: int, ignore: int) -> dict[str, int]:
@@ -627,7 +635,6 @@ DEFINITION = Definition(
         Tensor('gl', ('N', 'R')),
         Tensor('gy', ()),
         Tensor('gz', ()),
-        Tensor('gl_total', ('N', 'R')),
         Tensor('gz_total', ()),
         Tensor('gy_sum', ()),
         Tensor('gx', ('N', 'C', 'R')),
@@ -640,7 +647,6 @@ DEFINITION = Definition(
         Tensor('tz', ()),
         Tensor('hgx', ('N', 'C', 'R')),
         Tensor('hgw', ('C',)),
-        Tensor('hgl_total', ('N', 'R')),
         Tensor('hgz_total', ()),
         Tensor('hgy_sum', ()),
         Tensor('hy_sum', ()),
@@ -653,7 +659,6 @@ DEFINITION = Definition(
         Tensor('tgl', ('N', 'R')),
         Tensor('tgy', ()),
         Tensor('tgz', ()),
-        Tensor('tgl_total', ('N', 'R')),
         Tensor('tgz_total', ()),
         Tensor('tgy_sum', ()),
         Tensor('tgx', ('N', 'C', 'R')),
@@ -718,12 +723,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -748,23 +747,17 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('gy_sum',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
-                ),
-                Phase(  # gw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*gl_total[n,r]
-                    gw_from_gl_total_x_t,
-                    ('gw', 'gl_total', 'x', 't'),
+                Phase(  # gw[c] += sum[n,r] -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), x[n,c,r])
+                    gw_from_gl_gz_total_x_t,
+                    ('gw', 'gl', 'gz_total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
-                    linear=('gl_total', 'x'),
+                    linear=('x',),
                 ),
-                Phase(  # gx[n,c,r] += -chosen(Ne(c, ignore), w[c])*gl_total[n,r]
-                    gx_from_gl_total_w_t,
-                    ('gx', 'gl_total', 'w', 't'),
+                Phase(  # gx[n,c,r] += -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), w[c])
+                    gx_from_gl_gz_total_w_t,
+                    ('gx', 'gl', 'gz_total', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
-                    linear=('gl_total', 'w'),
+                    linear=('w',),
                 ),
             ),
         ),
@@ -843,12 +836,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -861,35 +848,35 @@ DEFINITION = Definition(
                     (),
                     linear=('gy',),
                 ),
-                Phase(  # gl_total[n,r] += gz_total[]
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
-                ),
-                Phase(  # hgl_total[n,r] += sum[c] -chosen(Ne(c, ignore), w[c])*hgx[n,c,r]  # as tl[n,r]
+                Phase(  # hgl[n,r] += sum[c] -chosen(Ne(c, ignore), w[c])*hgx[n,c,r]  # as tl[n,r]
                     tl_from_tx_w_t,
-                    ('hgl_total', 'hgx', 'w', 't'),
+                    ('hgl', 'hgx', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hgx', 'w'),
                 ),
-                Phase(  # hw[c] += sum[n,r] -chosen(Ne(c, ignore), 1)*gl_total[n,r]*hgx[n,c,r]
-                    hw_from_gl_total_hgx_t,
-                    ('hw', 'gl_total', 'hgx', 't'),
+                Phase(  # hgz_total[] += sum[n,r,c] -chosen(Ne(c, ignore), w[c])*hgx[n,c,r]
+                    hgz_total_from_hgx_w_t,
+                    ('hgz_total', 'hgx', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
-                    linear=('gl_total', 'hgx'),
+                    linear=('hgx', 'w'),
                 ),
-                Phase(  # hgl_total[n,r] += sum[c] -chosen(Ne(c, ignore), x[n,c,r])*hgw[c]  # as tl[n,r]
+                Phase(  # hw[c] += sum[n,r] -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgx[n,c,r]
+                    hw_from_gl_gz_total_hgx_t,
+                    ('hw', 'gl', 'gz_total', 'hgx', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    linear=('hgx',),
+                ),
+                Phase(  # hgl[n,r] += sum[c] -chosen(Ne(c, ignore), x[n,c,r])*hgw[c]  # as tl[n,r]
                     tl_from_tw_x_t,
-                    ('hgl_total', 'hgw', 'x', 't'),
+                    ('hgl', 'hgw', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hgw', 'x'),
                 ),
-                Phase(  # hgz_total[] += sum[n,r] hgl_total[n,r]  # as z[] of binary_cross_entropy_with_logits
-                    z_from_l,
-                    ('hgz_total', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
+                Phase(  # hgz_total[] += sum[n,r,c] -chosen(Ne(c, ignore), x[n,c,r])*hgw[c]
+                    hgz_total_from_hgw_x_t,
+                    ('hgz_total', 'hgw', 'x', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    linear=('hgw', 'x'),
                 ),
                 Phase(  # hgy_sum[] += sum[n,r,c] chosen(Ne(c, ignore), 1)*hgw[c]  # as ty_sum[]
                     ty_sum_from_tw_t,
@@ -920,12 +907,6 @@ DEFINITION = Definition(
                     (),
                     linear=('hgz_total',),
                 ),
-                Phase(  # hgl[i0,i1] += hgl_total[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
-                    ('N', 'R'),
-                    linear=('hgl_total',),
-                ),
                 Phase(  # hw[c] += sum[n,r] chosen(Ne(c, ignore), 1)*hy_sum[]  # as gw[c]
                     gw_from_gy_sum_t,
                     ('hw', 'hy_sum', 't'),
@@ -938,9 +919,9 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('hz', 'x'),
                 ),
-                Phase(  # hx[n,c,r] += -(chosen(Ne(c, ignore), 1)*hgw[c]*gl_total[n,r] + chosen(Ne(c, ignore), w[...
-                    hx_from_gl_total_hgw_hz_w_t,
-                    ('hx', 'gl_total', 'hgw', 'hz', 'w', 't'),
+                Phase(  # hx[n,c,r] += -((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*hgw[c] + chosen(Ne(c, ig...
+                    hx_from_gl_gz_total_hgw_hz_w_t,
+                    ('hx', 'gl', 'gz_total', 'hgw', 'hz', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                 ),
             ),
@@ -967,12 +948,6 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('w',),
                 ),
-                Phase(  # gl_total[i0,i1] += gl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N', 'R'),
-                    linear=('gl',),
-                ),
                 Phase(  # gz_total[] += gz[]
                     gz_total_from_gz,
                     ('gz_total', 'gz'),
@@ -984,12 +959,6 @@ DEFINITION = Definition(
                     ('gz_total', 'y_sum', 'gy'),
                     (),
                     linear=('gy',),
-                ),
-                Phase(  # gl_total[n,r] += gz_total[]
-                    gl_total_from_gz_total,
-                    ('gl_total', 'gz_total'),
-                    ('N', 'R'),
-                    linear=('gz_total',),
                 ),
                 Phase(  # tl[n,r] += sum[c] -chosen(Ne(c, ignore), x[n,c,r])*tw[c]
                     tl_from_tw_x_t,
@@ -1014,12 +983,6 @@ DEFINITION = Definition(
                     ('ty_sum', 'tw', 't'),
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tw',),
-                ),
-                Phase(  # tgl_total[i0,i1] += tgl[i0,i1]  # as gl_total[i0,i1] of binary_cross_entropy_with_logits
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N', 'R'),
-                    linear=('tgl',),
                 ),
                 Phase(  # tgz_total[] += tgz[]  # as gz_total[]
                     gz_total_from_gz,
@@ -1057,27 +1020,27 @@ DEFINITION = Definition(
                     ('N', 'R', 'C', 'ignore'),
                     linear=('tgy_sum',),
                 ),
-                Phase(  # tgl_total[n,r] += tgz_total[]  # as gl_total[n,r]
-                    gl_total_from_gz_total,
-                    ('tgl_total', 'tgz_total'),
-                    ('N', 'R'),
-                    linear=('tgz_total',),
-                ),
-                Phase(  # tgw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*tgl_total[n,r]  # as gw[c]
-                    gw_from_gl_total_x_t,
-                    ('tgw', 'tgl_total', 'x', 't'),
+                Phase(  # tgw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*tgl[n,r]
+                    tgw_from_tgl_x_t,
+                    ('tgw', 'tgl', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
-                    linear=('tgl_total', 'x'),
+                    linear=('tgl', 'x'),
                 ),
-                Phase(  # tgw[c] += sum[n,r] -chosen(Ne(c, ignore), 1)*gl_total[n,r]*tx[n,c,r]  # as hw[c]
-                    hw_from_gl_total_hgx_t,
-                    ('tgw', 'gl_total', 'tx', 't'),
+                Phase(  # tgw[c] += sum[n,r] -chosen(Ne(c, ignore), x[n,c,r])*tgz_total[]  # as hw[c]
+                    hw_from_hz_x_t,
+                    ('tgw', 'tgz_total', 'x', 't'),
                     ('N', 'R', 'C', 'ignore'),
-                    linear=('gl_total', 'tx'),
+                    linear=('tgz_total', 'x'),
                 ),
-                Phase(  # tgx[n,c,r] += -(chosen(Ne(c, ignore), 1)*tw[c]*gl_total[n,r] + chosen(Ne(c, ignore), w[...
-                    tgx_from_gl_total_tgl_total_tw_w_t,
-                    ('tgx', 'gl_total', 'tgl_total', 'tw', 'w', 't'),
+                Phase(  # tgw[c] += sum[n,r] -(gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*tx[n,c,r]  # as hw[c]
+                    hw_from_gl_gz_total_hgx_t,
+                    ('tgw', 'gl', 'gz_total', 'tx', 't'),
+                    ('N', 'R', 'C', 'ignore'),
+                    linear=('tx',),
+                ),
+                Phase(  # tgx[n,c,r] += -((gz_total[] + gl[n,r])*chosen(Ne(c, ignore), 1)*tw[c] + chosen(Ne(c, ig...
+                    tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t,
+                    ('tgx', 'gl', 'gz_total', 'tgl', 'tgz_total', 'tw', 'w', 't'),
                     ('N', 'R', 'C', 'ignore'),
                 ),
             ),
@@ -1088,21 +1051,22 @@ DEFINITION = Definition(
         'z_from_l: that of kernels.generated.binary_cross_entropy_with_logits',
         'y_sum_from_w_t: gather, tasks share nothing (one task); 1 guard',
         'y_from_y_sum_z: gather, tasks share nothing (one task)',
-        'gl_total_from_gl: that of kernels.generated.binary_cross_entropy_with_logits',
         'gz_total_from_gz: gather, tasks share nothing (one task)',
         'gy_sum_from_gy_y_sum_z: gather, tasks share nothing (one task)',
         'gw_from_gy_sum_t: scatter, tasks share nothing (one task); 1 guard',
-        'gl_total_from_gz_total: lanes over r; else gather, tasks share n',
-        'gw_from_gl_total_x_t: scatter, tasks share nothing (one task); 1 guard',
-        'gx_from_gl_total_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'gw_from_gl_gz_total_x_t: scatter, tasks share nothing (one task); 1 guard',
+        'gx_from_gl_gz_total_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
         'tl_from_tw_x_t: gather, tasks share n; 1 guard',
         'tl_from_tx_w_t: gather, tasks share n; 1 guard',
         'ty_sum_from_tw_t: gather, tasks share nothing (one task); 1 guard',
         'ty_from_ty_sum_tz_y_sum_z: gather, tasks share nothing (one task)',
-        'hw_from_gl_total_hgx_t: scatter, tasks share nothing (one task); 1 guard',
+        'hgz_total_from_hgx_w_t: gather, tasks share nothing (one task); 1 guard',
+        'hw_from_gl_gz_total_hgx_t: scatter, tasks share nothing (one task); 1 guard',
+        'hgz_total_from_hgw_x_t: gather, tasks share nothing (one task); 1 guard',
         'hy_sum_from_gy_hgy_sum_hgz_total_y_sum_z: gather, tasks share nothing (one task)',
         'hw_from_hz_x_t: scatter, tasks share nothing (one task); 1 guard',
-        'hx_from_gl_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
-        'tgx_from_gl_total_tgl_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'hx_from_gl_gz_total_hgw_hz_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
+        'tgw_from_tgl_x_t: scatter, tasks share nothing (one task); 1 guard',
+        'tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t: lanes over r, or lanes over c; else scatter, tasks share n r; 1 guard',
     ),
 )

@@ -422,94 +422,94 @@ def gtotal_from_gy_total_x(gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M:
 
 
 @task
-def gx_from_gtotal_x_plain(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx[m,j,r] += 2*gtotal[m,r]*x[m,j,r]
+def gx_from_gtotal_gy_total_x_plain(gx: Real3, gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int,
+        R: int, eps: float, task: int, tasks: int) -> None:
+    """gx[m,c,r] += Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,c,r] + 2*gtotal[m,r]*x[m,c,r]
 
-    gather, tasks share m j
+    gather, tasks share m c
     """
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for r in range(R):
-            total = 2 * gtotal[m, r] * x[m, j, r]
-            if add != 0:
-                total += gx[m, j, r]
-            gx[m, j, r] = total
+            total = (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * gy[m, c, r] + 2 * gtotal[m, r] * x[m, c, r]
+            gx[m, c, r] = total
 
 
 @task
-def gx_from_gtotal_x_over_r(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
+def gx_from_gtotal_gy_total_x_over_r(gx: Real3, gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int,
+        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                total = lanes.fill(real(2)) * gtotal_lanes * x_lanes
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                u_ = lanes.fill(eps)
+                total = (lanes.fill(real(2)) * gtotal_lanes * x_lanes) + (gy_lanes * select(total__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-                total = lanes.fill(real(2)) * gtotal_lanes * x_lanes
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                u_ = lanes.fill(eps)
+                total = (lanes.fill(real(2)) * gtotal_lanes * x_lanes) + (gy_lanes * select(total__lanes <= (u_ * u_), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_gtotal_x_over_j(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over j."""
+def gx_from_gtotal_gy_total_x_over_c(gx: Real3, gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int,
+        R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
-        common = lanes.fill(2 * gtotal[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        common = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r])))
+        common_ = lanes.fill(2 * gtotal[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = common * x_lanes
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = (common * gy_lanes) + (common_ * x_lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = common * x_lanes
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = (common * gy_lanes) + (common_ * x_lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gtotal_x_over_r, gx_from_gtotal_x_over_j, gx_from_gtotal_x_plain,
-    merges={"M": (0, 0, 0), "R": (2, 1, 2)})
-def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
-    """gx[m,j,r] += 2*gtotal[m,r]*x[m,j,r]
+@choice(gx_from_gtotal_gy_total_x_over_r, gx_from_gtotal_gy_total_x_over_c, gx_from_gtotal_gy_total_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
+def gx_from_gtotal_gy_total_x(gx: Real3, gtotal: Real2, gy: Real3, total_: Real2, x: Real3, M: int, C: int, R: int,
+        eps: float, tile: Tile) -> Task[...]:
+    """gx[m,c,r] += Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,c,r] + 2*gtotal[m,r]*x[m,c,r]
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        return gx_from_gtotal_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return gx_from_gtotal_x_over_j
-    return gx_from_gtotal_x_plain
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gx_from_gtotal_gy_total_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gtotal_gy_total_x_over_c
+    return gx_from_gtotal_gy_total_x_plain
 
 
 @task
@@ -927,9 +927,10 @@ def htotal_from_gy_hgtotal_total_x(htotal: Real2, gy: Real3, hgtotal: Real2, tot
 
 
 @task
-def hx_from_gy_hgtotal_total_plain(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
-        eps: float, task: int, tasks: int) -> None:
-    """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r]
+def hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_plain(hx: Real3, gtotal: Real2, gy: Real3, hgtotal: Real2,
+        hgx: Real3, htotal: Real2, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float, task: int,
+        tasks: int) -> None:
+    """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r] + 2*gtotal[m,r]*hgx[m,c,r] + 2*htotal[m,r]*x[m,c,r]
 
     gather, tasks share m c
     """
@@ -938,13 +939,14 @@ def hx_from_gy_hgtotal_total_plain(hx: Real3, gy: Real3, hgtotal: Real2, total_:
         m = item // C
         c = item % C
         for r in range(R):
-            total = (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * hgtotal[m, r] * gy[m, c, r]
+            total = (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * hgtotal[m, r] * gy[m, c, r] + 2 * gtotal[m, r] * hgx[m, c, r] + 2 * htotal[m, r] * x[m, c, r]
             hx[m, c, r] = total
 
 
 @task
-def hx_from_gy_hgtotal_total_over_r(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
-        eps: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_r(hx: Real3, gtotal: Real2, gy: Real3, hgtotal: Real2,
+        hgx: Real3, htotal: Real2, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -955,118 +957,35 @@ def hx_from_gy_hgtotal_total_over_r(hx: Real3, gy: Real3, hgtotal: Real2, total_
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
+                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
                 gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
                 hgtotal_lanes = lanes.read(hgtotal.line((m, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                htotal_lanes = lanes.read(htotal.line((m, r), (0, 1)))
                 total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
                 u_ = lanes.fill(eps)
-                total = gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))
+                total = (lanes.fill(real(2)) * gtotal_lanes * hgx_lanes) + (gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (lanes.fill(real(2)) * htotal_lanes * x_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
                 gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
                 hgtotal_lanes = lanes.read_where(hgtotal.line((m, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                htotal_lanes = lanes.read_where(htotal.line((m, r), (0, 1)), active)
                 total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
                 u_ = lanes.fill(eps)
-                total = gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))
+                total = (lanes.fill(real(2)) * gtotal_lanes * hgx_lanes) + (gy_lanes * hgtotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (lanes.fill(real(2)) * htotal_lanes * x_lanes)
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_gy_hgtotal_total_over_c(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
-        eps: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_c(hx: Real3, gtotal: Real2, gy: Real3, hgtotal: Real2,
+        hgx: Real3, htotal: Real2, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
-    for item in range(first, last):
-        m = item // R
-        r = item % R
-        common = (lanes.fill(zero()) if eps**2 >= total_[m, r] else -(lanes.fill(rational(1, 2)) / power(lanes.fill(total_[m, r]), lanes.fill(rational(3, 2))))) * lanes.fill(hgtotal[m, r])
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = common * gy_lanes
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = common * gy_lanes
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
-
-
-@choice(hx_from_gy_hgtotal_total_over_r, hx_from_gy_hgtotal_total_over_c, hx_from_gy_hgtotal_total_plain,
-    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
-def hx_from_gy_hgtotal_total(hx: Real3, gy: Real3, hgtotal: Real2, total_: Real2, M: int, C: int, R: int,
-        eps: float, tile: Tile) -> Task[...]:
-    """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r]
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share m c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_gy_hgtotal_total_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_gy_hgtotal_total_over_c
-    return hx_from_gy_hgtotal_total_plain
-
-
-@task
-def hx_from_gtotal_hgx_htotal_x_plain(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
-        J: int, add: int, task: int, tasks: int) -> None:
-    """hx[m,j,r] += 2*gtotal[m,r]*hgx[m,j,r] + 2*htotal[m,r]*x[m,j,r]
-
-    gather, tasks share m j
-    """
-    first, last = share(M * J, task, tasks)
-    for item in range(first, last):
-        m = item // J
-        j = item % J
-        for r in range(R):
-            total = 2 * gtotal[m, r] * hgx[m, j, r] + 2 * htotal[m, r] * x[m, j, r]
-            if add != 0:
-                total += hx[m, j, r]
-            hx[m, j, r] = total
-
-
-@task
-def hx_from_gtotal_hgx_htotal_x_over_r(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
-    for item in range(first, last):
-        m = item // J
-        j = item % J
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 0, 1)))
-                htotal_lanes = lanes.read(htotal.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                total = (lanes.fill(real(2)) * gtotal_lanes * hgx_lanes) + (lanes.fill(real(2)) * htotal_lanes * x_lanes)
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
-                htotal_lanes = lanes.read_where(htotal.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-                total = (lanes.fill(real(2)) * gtotal_lanes * hgx_lanes) + (lanes.fill(real(2)) * htotal_lanes * x_lanes)
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
-
-
-@task
-def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
-        R: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
@@ -1074,41 +993,153 @@ def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, hto
         r = item % R
         common = lanes.fill(2 * gtotal[m, r])
         common_ = lanes.fill(2 * htotal[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        common_2 = (lanes.fill(zero()) if eps**2 >= total_[m, r] else -(lanes.fill(rational(1, 2)) / power(lanes.fill(total_[m, r]), lanes.fill(rational(3, 2))))) * lanes.fill(hgtotal[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = (common * hgx_lanes) + (common_ * x_lanes)
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = (common * hgx_lanes) + (common_ * x_lanes) + (common_2 * gy_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = (common * hgx_lanes) + (common_ * x_lanes)
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = (common * hgx_lanes) + (common_ * x_lanes) + (common_2 * gy_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gtotal_hgx_htotal_x_over_r, hx_from_gtotal_hgx_htotal_x_over_j, hx_from_gtotal_hgx_htotal_x_plain,
-    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
-def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
-        J: int, add: int, tile: Tile) -> Task[...]:
-    """hx[m,j,r] += 2*gtotal[m,r]*hgx[m,j,r] + 2*htotal[m,r]*x[m,j,r]
+@choice(hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_r, hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_c,
+    hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2, 1, 1, 2)})
+def hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x(hx: Real3, gtotal: Real2, gy: Real3, hgtotal: Real2, hgx: Real3,
+        htotal: Real2, total_: Real2, x: Real3, M: int, C: int, R: int, eps: float, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgtotal[m,r]*gy[m,c,r] + 2*gtotal[m,r]*hgx[m,c,r] + 2*htotal[m,r]*x[m,c,r]
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        return hx_from_gtotal_hgx_htotal_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return hx_from_gtotal_hgx_htotal_x_over_j
-    return hx_from_gtotal_hgx_htotal_x_plain
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_over_c
+    return hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x_plain
+
+
+@task
+def tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_plain(tgx: Real3, gtotal: Real2, gy: Real3, tgtotal: Real2,
+        tgy: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, eps: float,
+        task: int, tasks: int) -> None:
+    """tgx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*ttotal[m,r]*gy[m,c,r] + Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tgy[m,c,r] + 2*gtotal[m,r]*tx[m,c,r] + 2*tgtotal[m,r]*x[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            total = (zero() if eps**2 >= total_[m, r] else (-(rational(1, 2)) / power(total_[m, r], rational(3, 2)))) * ttotal[m, r] * gy[m, c, r] + (1 / eps if eps**2 >= total_[m, r] else 1 / sqrt(total_[m, r])) * tgy[m, c, r] + 2 * gtotal[m, r] * tx[m, c, r] + 2 * tgtotal[m, r] * x[m, c, r]
+            tgx[m, c, r] = total
+
+
+@task
+def tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_r(tgx: Real3, gtotal: Real2, gy: Real3, tgtotal: Real2,
+        tgy: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                tgtotal_lanes = lanes.read(tgtotal.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
+                total__lanes = lanes.read(total_.line((m, r), (0, 1)))
+                ttotal_lanes = lanes.read(ttotal.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = (lanes.fill(real(2)) * gtotal_lanes * tx_lanes) + (gy_lanes * ttotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (lanes.fill(real(2)) * tgtotal_lanes * x_lanes) + (tgy_lanes * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                tgtotal_lanes = lanes.read_where(tgtotal.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
+                total__lanes = lanes.read_where(total_.line((m, r), (0, 1)), active)
+                ttotal_lanes = lanes.read_where(ttotal.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                u_ = lanes.fill(eps)
+                u_2 = lanes.fill(eps)
+                total = (lanes.fill(real(2)) * gtotal_lanes * tx_lanes) + (gy_lanes * ttotal_lanes * select(total__lanes <= (u_ * u_), lanes.fill(zero()), -(lanes.fill(rational(1, 2)) / power(total__lanes, lanes.fill(rational(3, 2)))))) + (lanes.fill(real(2)) * tgtotal_lanes * x_lanes) + (tgy_lanes * select(total__lanes <= (u_2 * u_2), lanes.fill(one()) / lanes.fill(eps), lanes.fill(one()) / sqrt(total__lanes)))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_c(tgx: Real3, gtotal: Real2, gy: Real3, tgtotal: Real2,
+        tgy: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = (lanes.fill(one()) / lanes.fill(eps) if eps**2 >= total_[m, r] else lanes.fill(one()) / sqrt(lanes.fill(total_[m, r])))
+        common_ = lanes.fill(2 * gtotal[m, r])
+        common_2 = lanes.fill(2 * tgtotal[m, r])
+        common_3 = (lanes.fill(zero()) if eps**2 >= total_[m, r] else -(lanes.fill(rational(1, 2)) / power(lanes.fill(total_[m, r]), lanes.fill(rational(3, 2))))) * lanes.fill(ttotal[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = (common * tgy_lanes) + (common_ * tx_lanes) + (common_2 * x_lanes) + (common_3 * gy_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = (common * tgy_lanes) + (common_ * tx_lanes) + (common_2 * x_lanes) + (common_3 * gy_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_r,
+    tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_c, tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2, 1, 1, 2, 2)})
+def tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x(tgx: Real3, gtotal: Real2, gy: Real3, tgtotal: Real2,
+        tgy: Real3, total_: Real2, ttotal: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """tgx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*ttotal[m,r]*gy[m,c,r] + Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*tgy[m,c,r] + 2*gtotal[m,r]*tx[m,c,r] + 2*tgtotal[m,r]*x[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_over_c
+    return tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -1182,18 +1213,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'total', 'x'),
                 ),
-                Phase(  # gx[m,c,r] += Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,...  # as y[m,c,r]
-                    y_from_total_x,
-                    ('gx', 'total', 'gy'),
+                Phase(  # gx[m,c,r] += Piecewise((1/eps, eps**2 >= total[m,r]), (1/sqrt(total[m,r]), True))*gy[m,...
+                    gx_from_gtotal_gy_total_x,
+                    ('gx', 'gtotal', 'gy', 'total', 'x'),
                     ('M', 'J', 'R'),
                     reals=('eps',),
-                    linear=('gy',),
-                ),
-                Phase(  # gx[m,j,r] += 2*gtotal[m,r]*x[m,j,r]
-                    gx_from_gtotal_x,
-                    ('gx', 'gtotal', 'x'),
-                    ('M', 'R', 'J'),
-                    linear=('gtotal', 'x'),
                 ),
             ),
         ),
@@ -1238,7 +1262,7 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'total', 'x'),
                 ),
-                Phase(  # hgtotal[m,r] += sum[j] 2*hgx[m,j,r]*x[m,j,r]  # as ttotal[m,r]
+                Phase(  # hgtotal[m,r] += sum[c] 2*hgx[m,c,r]*x[m,c,r]  # as ttotal[m,r]
                     ttotal_from_tx_x,
                     ('hgtotal', 'hgx', 'x'),
                     ('M', 'R', 'J'),
@@ -1265,16 +1289,10 @@ DEFINITION = Definition(
                     linear=('gy', 'hgtotal', 'total', 'x'),
                 ),
                 Phase(  # hx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*hgt...
-                    hx_from_gy_hgtotal_total,
-                    ('hx', 'gy', 'hgtotal', 'total'),
+                    hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x,
+                    ('hx', 'gtotal', 'gy', 'hgtotal', 'hgx', 'htotal', 'total', 'x'),
                     ('M', 'J', 'R'),
                     reals=('eps',),
-                    linear=('gy', 'hgtotal', 'total'),
-                ),
-                Phase(  # hx[m,j,r] += 2*(gtotal[m,r]*hgx[m,j,r] + htotal[m,r]*x[m,j,r])
-                    hx_from_gtotal_hgx_htotal_x,
-                    ('hx', 'gtotal', 'hgx', 'htotal', 'x'),
-                    ('M', 'R', 'J'),
                 ),
             ),
         ),
@@ -1322,16 +1340,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'total', 'tx'),
                 ),
-                Phase(  # tgx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*tt...  # as ty[m,c,r]
-                    ty_from_total_ttotal_tx_x,
-                    ('tgx', 'total', 'ttotal', 'tgy', 'gy'),
+                Phase(  # tgx[m,c,r] += Piecewise((0, eps**2 >= total[m,r]), (-1/(2*total[m,r]**(3/2)), True))*tt...
+                    tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x,
+                    ('tgx', 'gtotal', 'gy', 'tgtotal', 'tgy', 'total', 'ttotal', 'tx', 'x'),
                     ('M', 'J', 'R'),
                     reals=('eps',),
-                ),
-                Phase(  # tgx[m,j,r] += 2*(gtotal[m,r]*tx[m,j,r] + tgtotal[m,r]*x[m,j,r])  # as hx[m,j,r]
-                    hx_from_gtotal_hgx_htotal_x,
-                    ('tgx', 'gtotal', 'tx', 'tgtotal', 'x'),
-                    ('M', 'R', 'J'),
                 ),
             ),
         ),
@@ -1340,11 +1353,11 @@ DEFINITION = Definition(
         'total_from_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'gtotal_from_gy_total_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'gx_from_gtotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'gx_from_gtotal_gy_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'ttotal_from_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_total_ttotal_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'htotal_from_gy_hgtotal_total_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'hx_from_gy_hgtotal_total: lanes over r, or lanes over c; else gather, tasks share m c',
-        'hx_from_gtotal_hgx_htotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'hx_from_gtotal_gy_hgtotal_hgx_htotal_total_x: lanes over r, or lanes over c; else gather, tasks share m c',
+        'tgx_from_gtotal_gy_tgtotal_tgy_total_ttotal_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

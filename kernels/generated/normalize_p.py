@@ -572,95 +572,92 @@ def gtotal_from_gother_total(gtotal: Real2, gother: Real2, total_: Real2, M: int
 
 
 @task
-def gx_from_gtotal_x_plain(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
-        task: int, tasks: int) -> None:
-    """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gtotal[m,r]
+def gx_from_gtotal_gy_other_x_plain(gx: Real3, gtotal: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int,
+        R: int, norm: float, task: int, tasks: int) -> None:
+    """gx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*gtotal[m,r] + gy[m,c,r]/other[m,r]
 
-    gather, tasks share m j
+    gather, tasks share m c
     """
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for r in range(R):
-            total = (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * gtotal[m, r]
-            if add != 0:
-                total += gx[m, j, r]
-            gx[m, j, r] = total
+            total = (norm * power(absolute(x[m, c, r]), (norm - 1)) * sign(x[m, c, r]) if x[m, c, r] != zero() else zero()) * gtotal[m, r] + gy[m, c, r] / other_[m, r]
+            gx[m, c, r] = total
 
 
 @task
-def gx_from_gtotal_x_over_r(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def gx_from_gtotal_gy_other_x_over_r(gx: Real3, gtotal: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int,
+        R: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
-                total = gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                total = (gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gy_lanes / other__lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
-                total = gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 0, 1)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                total = (gtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gy_lanes / other__lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_gtotal_x_over_j(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
+def gx_from_gtotal_gy_other_x_over_c(gx: Real3, gtotal: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int,
+        R: int, norm: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(other_[m, r])
         gtotal_common = lanes.fill(gtotal[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                total = gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
-                if add != 0:
-                    total = total + lanes.read(gx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                total = (common * gy_lanes) + (gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                total = gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(gx.line((m, j, r), (0, 1, 0)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                total = (common * gy_lanes) + (gtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_gtotal_x_over_r, gx_from_gtotal_x_over_j, gx_from_gtotal_x_plain,
-    merges={"M": (0, 0, 0), "R": (2, 1, 2)})
-def gx_from_gtotal_x(gx: Real3, gtotal: Real2, x: Real3, M: int, R: int, J: int, norm: float, add: int,
-        tile: Tile) -> Task[...]:
-    """gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gtotal[m,r]
+@choice(gx_from_gtotal_gy_other_x_over_r, gx_from_gtotal_gy_other_x_over_c, gx_from_gtotal_gy_other_x_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
+def gx_from_gtotal_gy_other_x(gx: Real3, gtotal: Real2, gy: Real3, other_: Real2, x: Real3, M: int, C: int, R: int,
+        norm: float, tile: Tile) -> Task[...]:
+    """gx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*gtotal[m,r] + gy[m,c,r]/other[m,r]
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        return gx_from_gtotal_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return gx_from_gtotal_x_over_j
-    return gx_from_gtotal_x_plain
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gx_from_gtotal_gy_other_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_gtotal_gy_other_x_over_c
+    return gx_from_gtotal_gy_other_x_plain
 
 
 @task
@@ -1067,91 +1064,6 @@ def hother_from_gy_hgother_other_x(hother: Real2, gy: Real3, hgother: Real2, oth
 
 
 @task
-def hx_from_gy_hgother_other_plain(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
-        task: int, tasks: int) -> None:
-    """hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2
-
-    gather, tasks share m c
-    """
-    first, last = share(M * C, task, tasks)
-    for item in range(first, last):
-        m = item // C
-        c = item % C
-        for r in range(R):
-            total = -hgother[m, r] * gy[m, c, r] / other_[m, r]**2
-            hx[m, c, r] = total
-
-
-@task
-def hx_from_gy_hgother_other_over_r(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(M * C, task, tasks)
-    for item in range(first, last):
-        m = item // C
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
-                hgother_lanes = lanes.read(hgother.line((m, r), (0, 1)))
-                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
-                total = -(gy_lanes * hgother_lanes / (other__lanes * other__lanes))
-                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
-                hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
-                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
-                total = -(gy_lanes * hgother_lanes / (other__lanes * other__lanes))
-                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
-
-
-@task
-def hx_from_gy_hgother_other_over_c(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over c."""
-    lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
-    for item in range(first, last):
-        m = item // R
-        r = item % R
-        u_ = lanes.fill(other_[m, r])
-        common = -(lanes.fill(hgother[m, r]) / (u_ * u_))
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            count = min(lanes.width, C - c)
-            if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = common * gy_lanes
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = common * gy_lanes
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
-
-
-@choice(hx_from_gy_hgother_other_over_r, hx_from_gy_hgother_other_over_c, hx_from_gy_hgother_other_plain,
-    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
-def hx_from_gy_hgother_other(hx: Real3, gy: Real3, hgother: Real2, other_: Real2, M: int, C: int, R: int,
-        tile: Tile) -> Task[...]:
-    """hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2
-
-    lanes over r
-    or lanes over c
-    else gather, tasks share m c
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_gy_hgother_other_over_r
-    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_gy_hgother_other_over_c
-    return hx_from_gy_hgother_other_plain
-
-
-@task
 def htotal_from_gother_hgtotal_hother_total_plain(htotal: Real2, gother: Real2, hgtotal: Real2, hother: Real2,
         total_: Real2, M: int, R: int, eps: float, norm: float, task: int, tasks: int) -> None:
     """htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] + chosen(Ne(total[m,r], 0), (-1 + 1/norm)*chosen(Ne(-1 + 1/norm, 0), total[m,r]**(-2 + 1/norm))/norm)*gother[m,r]*hgtotal[m,r])*indicator(chosen(Ne(total[m,r], 0), total[m,r]**(1/norm)) >= eps)
@@ -1237,62 +1149,65 @@ def htotal_from_gother_hgtotal_hother_total(htotal: Real2, gother: Real2, hgtota
 
 
 @task
-def hx_from_gtotal_hgx_htotal_x_plain(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
-        J: int, norm: float, add: int, task: int, tasks: int) -> None:
-    """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,j,r])**(norm - 2))*sign(x[m,j,r])**2)*gtotal[m,r]*hgx[m,j,r]
+def hx_from_gtotal_gy_hgother_hgx_htotal_other_x_plain(hx: Real3, gtotal: Real2, gy: Real3, hgother: Real2,
+        hgx: Real3, htotal: Real2, other_: Real2, x: Real3, M: int, C: int, R: int, norm: float, task: int,
+        tasks: int) -> None:
+    """hx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*htotal[m,r] + chosen(Ne(x[m,c,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,c,r])**(norm - 2))*sign(x[m,c,r])**2)*gtotal[m,r]*hgx[m,c,r] - hgother[m,r]*gy[m,c,r]/other[m,r]**2
 
-    gather, tasks share m j
+    gather, tasks share m c
     """
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for r in range(R):
-            total = (norm * power(absolute(x[m, j, r]), (norm - 1)) * sign(x[m, j, r]) if x[m, j, r] != zero() else zero()) * htotal[m, r] + (norm * (norm - 1) * (power(absolute(x[m, j, r]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[m, j, r])**2 if x[m, j, r] != zero() else zero()) * gtotal[m, r] * hgx[m, j, r]
-            if add != 0:
-                total += hx[m, j, r]
-            hx[m, j, r] = total
+            total = (norm * power(absolute(x[m, c, r]), (norm - 1)) * sign(x[m, c, r]) if x[m, c, r] != zero() else zero()) * htotal[m, r] + (norm * (norm - 1) * (power(absolute(x[m, c, r]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[m, c, r])**2 if x[m, c, r] != zero() else zero()) * gtotal[m, r] * hgx[m, c, r] - hgother[m, r] * gy[m, c, r] / other_[m, r]**2
+            hx[m, c, r] = total
 
 
 @task
-def hx_from_gtotal_hgx_htotal_x_over_r(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
-        R: int, J: int, norm: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_r(hx: Real3, gtotal: Real2, gy: Real3, hgother: Real2,
+        hgx: Real3, htotal: Real2, other_: Real2, x: Real3, M: int, C: int, R: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
+    first, last = share(M * C, task, tasks)
     for item in range(first, last):
-        m = item // J
-        j = item % J
+        m = item // C
+        c = item % C
         for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
+            r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                hgother_lanes = lanes.read(hgother.line((m, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
                 htotal_lanes = lanes.read(htotal.line((m, r), (0, 1)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
                 u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
-                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
+                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) - (gy_lanes * hgother_lanes / (other__lanes * other__lanes))
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                hgother_lanes = lanes.read_where(hgother.line((m, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
                 htotal_lanes = lanes.read_where(htotal.line((m, r), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
                 u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
-                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 0, 1)), total, active)
+                total = (gtotal_lanes * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (htotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) - (gy_lanes * hgother_lanes / (other__lanes * other__lanes))
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int,
-        R: int, J: int, norm: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
+def hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_c(hx: Real3, gtotal: Real2, gy: Real3, hgother: Real2,
+        hgx: Real3, htotal: Real2, other_: Real2, x: Real3, M: int, C: int, R: int, norm: float, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
@@ -1300,43 +1215,157 @@ def hx_from_gtotal_hgx_htotal_x_over_j(hx: Real3, gtotal: Real2, hgx: Real3, hto
         r = item % R
         htotal_common = lanes.fill(htotal[m, r])
         gtotal_common = lanes.fill(gtotal[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        u_ = lanes.fill(other_[m, r])
+        common = lanes.fill(hgother[m, r]) / (u_ * u_)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
             if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((m, j, r), (0, 1, 0)))
-                x_lanes = lanes.read(x.line((m, j, r), (0, 1, 0)))
-                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
-                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read(hx.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                u_2 = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) - (common * gy_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((m, j, r), (0, 1, 0)), active)
-                x_lanes = lanes.read_where(x.line((m, j, r), (0, 1, 0)), active)
-                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
-                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero()))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(hx.line((m, j, r), (0, 1, 0)), total, active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                u_2 = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (htotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * hgx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) - (common * gy_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_gtotal_hgx_htotal_x_over_r, hx_from_gtotal_hgx_htotal_x_over_j, hx_from_gtotal_hgx_htotal_x_plain,
-    merges={"M": (0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2)})
-def hx_from_gtotal_hgx_htotal_x(hx: Real3, gtotal: Real2, hgx: Real3, htotal: Real2, x: Real3, M: int, R: int,
-        J: int, norm: float, add: int, tile: Tile) -> Task[...]:
-    """hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*htotal[m,r] + chosen(Ne(x[m,j,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,j,r])**(norm - 2))*sign(x[m,j,r])**2)*gtotal[m,r]*hgx[m,j,r]
+@choice(hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_r, hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_c,
+    hx_from_gtotal_gy_hgother_hgx_htotal_other_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 2, 1, 1, 2)})
+def hx_from_gtotal_gy_hgother_hgx_htotal_other_x(hx: Real3, gtotal: Real2, gy: Real3, hgother: Real2, hgx: Real3,
+        htotal: Real2, other_: Real2, x: Real3, M: int, C: int, R: int, norm: float, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*htotal[m,r] + chosen(Ne(x[m,c,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,c,r])**(norm - 2))*sign(x[m,c,r])**2)*gtotal[m,r]*hgx[m,c,r] - hgother[m,r]*gy[m,c,r]/other[m,r]**2
 
     lanes over r
-    or lanes over j
-    else gather, tasks share m j
+    or lanes over c
+    else gather, tasks share m c
     """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J):
-        return hx_from_gtotal_hgx_htotal_x_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R):
-        return hx_from_gtotal_hgx_htotal_x_over_j
-    return hx_from_gtotal_hgx_htotal_x_plain
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_gtotal_gy_hgother_hgx_htotal_other_x_over_c
+    return hx_from_gtotal_gy_hgother_hgx_htotal_other_x_plain
+
+
+@task
+def tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_plain(tgx: Real3, gtotal: Real2, gy: Real3, other_: Real2,
+        tgtotal: Real2, tgy: Real3, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, norm: float,
+        task: int, tasks: int) -> None:
+    """tgx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*tgtotal[m,r] + chosen(Ne(x[m,c,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,c,r])**(norm - 2))*sign(x[m,c,r])**2)*gtotal[m,r]*tx[m,c,r] + tgy[m,c,r]/other[m,r] - tother[m,r]*gy[m,c,r]/other[m,r]**2
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            total = (norm * power(absolute(x[m, c, r]), (norm - 1)) * sign(x[m, c, r]) if x[m, c, r] != zero() else zero()) * tgtotal[m, r] + (norm * (norm - 1) * (power(absolute(x[m, c, r]), (norm - 2)) if (norm - 1) != zero() else zero()) * sign(x[m, c, r])**2 if x[m, c, r] != zero() else zero()) * gtotal[m, r] * tx[m, c, r] + tgy[m, c, r] / other_[m, r] - tother[m, r] * gy[m, c, r] / other_[m, r]**2
+            tgx[m, c, r] = total
+
+
+@task
+def tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_r(tgx: Real3, gtotal: Real2, gy: Real3, other_: Real2,
+        tgtotal: Real2, tgy: Real3, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                gtotal_lanes = lanes.read(gtotal.line((m, r), (0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                other__lanes = lanes.read(other_.line((m, r), (0, 1)))
+                tgtotal_lanes = lanes.read(tgtotal.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
+                tother_lanes = lanes.read(tother.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 0, 1)))
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gtotal_lanes * tx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (tgtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (tgy_lanes / other__lanes) - (gy_lanes * tother_lanes / (other__lanes * other__lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gtotal_lanes = lanes.read_where(gtotal.line((m, r), (0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                other__lanes = lanes.read_where(other_.line((m, r), (0, 1)), active)
+                tgtotal_lanes = lanes.read_where(tgtotal.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
+                tother_lanes = lanes.read_where(tother.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 0, 1)), active)
+                u_ = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (gtotal_lanes * tx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_ * u_), lanes.zero())) + (tgtotal_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (tgy_lanes / other__lanes) - (gy_lanes * tother_lanes / (other__lanes * other__lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_c(tgx: Real3, gtotal: Real2, gy: Real3, other_: Real2,
+        tgtotal: Real2, tgy: Real3, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, norm: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = lanes.fill(one()) / lanes.fill(other_[m, r])
+        tgtotal_common = lanes.fill(tgtotal[m, r])
+        gtotal_common = lanes.fill(gtotal[m, r])
+        u_ = lanes.fill(other_[m, r])
+        common_ = lanes.fill(tother[m, r]) / (u_ * u_)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                x_lanes = lanes.read(x.line((m, c, r), (0, 1, 0)))
+                u_2 = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (common * tgy_lanes) + (tgtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * tx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) - (common_ * gy_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                x_lanes = lanes.read_where(x.line((m, c, r), (0, 1, 0)), active)
+                u_2 = select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes)))
+                total = (common * tgy_lanes) + (tgtotal_common * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero())) + (gtotal_common * tx_lanes * select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm * (norm - 1)) * select(lanes.where((norm - 1) != zero()), power(absolute(x_lanes), lanes.fill(norm - 2)), lanes.zero()) * (u_2 * u_2), lanes.zero())) - (common_ * gy_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_r,
+    tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_c, tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 1, 2, 1, 1, 2, 1, 2, 2)})
+def tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x(tgx: Real3, gtotal: Real2, gy: Real3, other_: Real2,
+        tgtotal: Real2, tgy: Real3, tother: Real2, tx: Real3, x: Real3, M: int, C: int, R: int, norm: float,
+        tile: Tile) -> Task[...]:
+    """tgx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*tgtotal[m,r] + chosen(Ne(x[m,c,r], 0), norm*(norm - 1)*chosen(Ne(norm - 1, 0), Abs(x[m,c,r])**(norm - 2))*sign(x[m,c,r])**2)*gtotal[m,r]*tx[m,c,r] + tgy[m,c,r]/other[m,r] - tother[m,r]*gy[m,c,r]/other[m,r]**2
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_over_c
+    return tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -1363,9 +1392,9 @@ DEFINITION = Definition(
         Tensor('ty', ('M', 'J', 'R')),
         Tensor('hgx', ('M', 'J', 'R')),
         Tensor('hgtotal', ('M', 'R')),
+        Tensor('hother', ('M', 'R')),
         Tensor('hgother', ('M', 'R')),
         Tensor('htotal', ('M', 'R')),
-        Tensor('hother', ('M', 'R')),
         Tensor('hx', ('M', 'J', 'R')),
         Tensor('hgy', ('M', 'J', 'R')),
         Tensor('tgy', ('M', 'J', 'R')),
@@ -1429,12 +1458,6 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'x'),
                 ),
-                Phase(  # gx[m,c,r] += gy[m,c,r]/other[m,r]  # as y[m,c,r]
-                    y_from_other_x,
-                    ('gx', 'other', 'gy'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gtotal[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(chos...
                     gtotal_from_gother_total,
                     ('gtotal', 'gother', 'total'),
@@ -1442,12 +1465,11 @@ DEFINITION = Definition(
                     reals=('eps', 'norm'),
                     linear=('gother',),
                 ),
-                Phase(  # gx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*gto...
-                    gx_from_gtotal_x,
-                    ('gx', 'gtotal', 'x'),
-                    ('M', 'R', 'J'),
+                Phase(  # gx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*gto...
+                    gx_from_gtotal_gy_other_x,
+                    ('gx', 'gtotal', 'gy', 'other', 'x'),
+                    ('M', 'J', 'R'),
                     reals=('norm',),
-                    linear=('gtotal', 'x'),
                 ),
             ),
         ),
@@ -1519,12 +1541,18 @@ DEFINITION = Definition(
                     reals=('eps', 'norm'),
                     linear=('gother',),
                 ),
-                Phase(  # hgtotal[m,r] += sum[j] chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,...  # as ttotal[m,r]
+                Phase(  # hgtotal[m,r] += sum[c] chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,...  # as ttotal[m,r]
                     ttotal_from_tx_x,
                     ('hgtotal', 'hgx', 'x'),
                     ('M', 'R', 'J'),
                     reals=('norm',),
                     linear=('hgx', 'x'),
+                ),
+                Phase(  # hother[m,r] += sum[c] -gy[m,c,r]*hgx[m,c,r]/other[m,r]**2  # as gother[m,r]
+                    gother_from_gy_other_x,
+                    ('hother', 'gy', 'other', 'hgx'),
+                    ('M', 'J', 'R'),
+                    linear=('gy', 'hgx'),
                 ),
                 Phase(  # hgother[m,r] += chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*indicator(cho...  # as gtotal[m,r]
                     gtotal_from_gother_total,
@@ -1532,12 +1560,6 @@ DEFINITION = Definition(
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                     linear=('hgtotal',),
-                ),
-                Phase(  # hother[m,r] += sum[c] -gy[m,c,r]*hgx[m,c,r]/other[m,r]**2  # as gother[m,r]
-                    gother_from_gy_other_x,
-                    ('hother', 'gy', 'other', 'hgx'),
-                    ('M', 'J', 'R'),
-                    linear=('gy', 'hgx'),
                 ),
                 Phase(  # hgy[m,c,r] += (-hgother[m,r]*x[m,c,r]/other[m,r] + hgx[m,c,r])/other[m,r]  # as ty[m,c,r]
                     ty_from_other_tother_tx_x,
@@ -1550,24 +1572,17 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'hgother', 'x'),
                 ),
-                Phase(  # hx[m,c,r] += -hgother[m,r]*gy[m,c,r]/other[m,r]**2
-                    hx_from_gy_hgother_other,
-                    ('hx', 'gy', 'hgother', 'other'),
-                    ('M', 'J', 'R'),
-                    linear=('gy', 'hgother'),
-                ),
                 Phase(  # htotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*hother[m,r] +...
                     htotal_from_gother_hgtotal_hother_total,
                     ('htotal', 'gother', 'hgtotal', 'hother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # hx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*hto...
-                    hx_from_gtotal_hgx_htotal_x,
-                    ('hx', 'gtotal', 'hgx', 'htotal', 'x'),
-                    ('M', 'R', 'J'),
+                Phase(  # hx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*hto...
+                    hx_from_gtotal_gy_hgother_hgx_htotal_other_x,
+                    ('hx', 'gtotal', 'gy', 'hgother', 'hgx', 'htotal', 'other', 'x'),
+                    ('M', 'J', 'R'),
                     reals=('norm',),
-                    linear=('x',),
                 ),
             ),
         ),
@@ -1633,23 +1648,17 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('gy', 'tx'),
                 ),
-                Phase(  # tgx[m,c,r] += (tgy[m,c,r] - tother[m,r]*gy[m,c,r]/other[m,r])/other[m,r]  # as ty[m,c,r]
-                    ty_from_other_tother_tx_x,
-                    ('tgx', 'other', 'tother', 'tgy', 'gy'),
-                    ('M', 'J', 'R'),
-                ),
                 Phase(  # tgtotal[m,r] += (chosen(Ne(total[m,r], 0), total[m,r]**(-1 + 1/norm)/norm)*tgother[m,r]...  # as htotal[m,r]
                     htotal_from_gother_hgtotal_hother_total,
                     ('tgtotal', 'gother', 'ttotal', 'tgother', 'total'),
                     ('M', 'R'),
                     reals=('eps', 'norm'),
                 ),
-                Phase(  # tgx[m,j,r] += chosen(Ne(x[m,j,r], 0), norm*Abs(x[m,j,r])**(norm - 1)*sign(x[m,j,r]))*tg...  # as hx[m,j,r]
-                    hx_from_gtotal_hgx_htotal_x,
-                    ('tgx', 'gtotal', 'tx', 'tgtotal', 'x'),
-                    ('M', 'R', 'J'),
+                Phase(  # tgx[m,c,r] += chosen(Ne(x[m,c,r], 0), norm*Abs(x[m,c,r])**(norm - 1)*sign(x[m,c,r]))*tg...
+                    tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x,
+                    ('tgx', 'gtotal', 'gy', 'other', 'tgtotal', 'tgy', 'tother', 'tx', 'x'),
+                    ('M', 'J', 'R'),
                     reals=('norm',),
-                    linear=('x',),
                 ),
             ),
         ),
@@ -1660,12 +1669,12 @@ DEFINITION = Definition(
         'y_from_other_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'gother_from_gy_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
         'gtotal_from_gother_total: lanes over r, or lanes over m; else gather, tasks share m',
-        'gx_from_gtotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'gx_from_gtotal_gy_other_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'ttotal_from_tx_x: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'ty_from_other_tother_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
         'hother_from_gy_hgother_other_x: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'hx_from_gy_hgother_other: lanes over r, or lanes over c; else gather, tasks share m c',
         'htotal_from_gother_hgtotal_hother_total: lanes over r, or lanes over m; else gather, tasks share m',
-        'hx_from_gtotal_hgx_htotal_x: lanes over r, or lanes over j; else gather, tasks share m j',
+        'hx_from_gtotal_gy_hgother_hgx_htotal_other_x: lanes over r, or lanes over c; else gather, tasks share m c',
+        'tgx_from_gtotal_gy_other_tgtotal_tgy_tother_tx_x: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

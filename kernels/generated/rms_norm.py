@@ -221,87 +221,88 @@ def y_from_w_x_y_sum(y: Real2, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
 
 
 @task
-def gx_from_gy_sum_x_plain(gx: Real2, gy_sum: Real1, x: Real2, N: int, J: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx[n,j] += 2*gy_sum[n]*x[n,j]/J
+def gx_from_gy_gy_sum_w_x_y_sum_plain(gx: Real2, gy: Real2, gy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int,
+        I: int, eps: float, task: int, tasks: int) -> None:
+    """gx[n,i] += w[i]*gy[n,i]/sqrt(eps + y_sum[n]) + 2*gy_sum[n]*x[n,i]/I
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for j in range(J):
-            total = 2 * gy_sum[n] * x[n, j] / real(J)
-            if add != 0:
-                total += gx[n, j]
-            gx[n, j] = total
+        for i in range(I):
+            total = w[i] * gy[n, i] / sqrt(eps + y_sum[n]) + 2 * gy_sum[n] * x[n, i] / real(I)
+            gx[n, i] = total
 
 
 @task
-def gx_from_gy_sum_x_over_j(gx: Real2, gy_sum: Real1, x: Real2, N: int, J: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over j."""
+def gx_from_gy_gy_sum_w_x_y_sum_over_i(gx: Real2, gy: Real2, gy_sum: Real1, w: Real1, x: Real2, y_sum: Real1,
+        N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        common = lanes.fill(real(2)) * lanes.fill(gy_sum[n]) / lanes.fill(real(J))
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_ = lanes.fill(real(2)) * lanes.fill(gy_sum[n]) / lanes.fill(real(I))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
             if count == lanes.width:
-                x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = common * x_lanes
-                if add != 0:
-                    total = total + lanes.read(gx.line((n, j), (0, 1)))
-                lanes.write_where(gx.line((n, j), (0, 1)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                w_lanes = lanes.read(w.line((i,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                total = (common * gy_lanes * w_lanes) + (common_ * x_lanes)
+                lanes.write_where(gx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = common * x_lanes
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, j), (0, 1)), active)
-                lanes.write_where(gx.line((n, j), (0, 1)), total, active)
+                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                total = (common * gy_lanes * w_lanes) + (common_ * x_lanes)
+                lanes.write_where(gx.line((n, i), (0, 1)), total, active)
 
 
 @task
-def gx_from_gy_sum_x_over_n(gx: Real2, gy_sum: Real1, x: Real2, N: int, J: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_gy_gy_sum_w_x_y_sum_over_n(gx: Real2, gy: Real2, gy_sum: Real1, w: Real1, x: Real2, y_sum: Real1,
+        N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(J, task, tasks)
-    for j in range(first, last):
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        w_common = lanes.fill(w[i])
         for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
                 gy_sum_lanes = lanes.read(gy_sum.line((n,), (1,)))
-                x_lanes = lanes.read(x.line((n, j), (1, 0)))
-                total = lanes.fill(real(2)) * gy_sum_lanes * x_lanes / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read(gx.line((n, j), (1, 0)))
-                lanes.write_where(gx.line((n, j), (1, 0)), total, lanes.where(True))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
+                total = (w_common * gy_lanes / sqrt(y_sum_lanes + lanes.fill(eps))) + (lanes.fill(real(2)) * gy_sum_lanes * x_lanes / lanes.fill(real(I)))
+                lanes.write_where(gx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
                 gy_sum_lanes = lanes.read_where(gy_sum.line((n,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
-                total = lanes.fill(real(2)) * gy_sum_lanes * x_lanes / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read_where(gx.line((n, j), (1, 0)), active)
-                lanes.write_where(gx.line((n, j), (1, 0)), total, active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
+                total = (w_common * gy_lanes / sqrt(y_sum_lanes + lanes.fill(eps))) + (lanes.fill(real(2)) * gy_sum_lanes * x_lanes / lanes.fill(real(I)))
+                lanes.write_where(gx.line((n, i), (1, 0)), total, active)
 
 
-@choice(gx_from_gy_sum_x_over_j, gx_from_gy_sum_x_over_n, gx_from_gy_sum_x_plain)
-def gx_from_gy_sum_x(gx: Real2, gy_sum: Real1, x: Real2, N: int, J: int, add: int, tile: Tile) -> Task[...]:
-    """gx[n,j] += 2*gy_sum[n]*x[n,j]/J
+@choice(gx_from_gy_gy_sum_w_x_y_sum_over_i, gx_from_gy_gy_sum_w_x_y_sum_over_n, gx_from_gy_gy_sum_w_x_y_sum_plain)
+def gx_from_gy_gy_sum_w_x_y_sum(gx: Real2, gy: Real2, gy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int,
+        I: int, eps: float, tile: Tile) -> Task[...]:
+    """gx[n,i] += w[i]*gy[n,i]/sqrt(eps + y_sum[n]) + 2*gy_sum[n]*x[n,i]/I
 
-    lanes over j
+    lanes over i
     or lanes over n
     else gather, tasks share n
     """
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
-        return gx_from_gy_sum_x_over_j
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
-        return gx_from_gy_sum_x_over_n
-    return gx_from_gy_sum_x_plain
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return gx_from_gy_gy_sum_w_x_y_sum_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return gx_from_gy_gy_sum_w_x_y_sum_over_n
+    return gx_from_gy_gy_sum_w_x_y_sum_plain
 
 
 @task
@@ -758,183 +759,235 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum(hy_sum: Real1, gy: Real2, hgy_sum: Real1, w
 
 
 @task
-def hx_from_gy_hgw_hgy_sum_w_y_sum_plain(hx: Real2, gy: Real2, hgw: Real1, hgy_sum: Real1, w: Real1, y_sum: Real1,
-        N: int, I: int, eps: float, task: int, tasks: int) -> None:
-    """hx[n,i] += (hgw[i] - hgy_sum[n]*w[i]/(2*(eps + y_sum[n])))*gy[n,i]/sqrt(eps + y_sum[n])
+def hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_plain(hx: Real2, gy: Real2, gy_sum: Real1, hgw: Real1,
+        hgx: Real2, hgy_sum: Real1, hy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int, eps: float,
+        task: int, tasks: int) -> None:
+    """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + y_sum[n]) - hgy_sum[n]*w[i]*gy[n,i]/(2*(eps + y_sum[n])**(3/2)) + 2*gy_sum[n]*hgx[n,i]/I + 2*hy_sum[n]*x[n,i]/I
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         for i in range(I):
-            v0 = eps + y_sum[n]
-            total = (hgw[i] - (rational(1, 2)) * hgy_sum[n] * w[i] / v0) * gy[n, i] / sqrt(v0)
+            v0 = 2 / real(I)
+            v1 = gy[n, i]
+            v2 = eps + y_sum[n]
+            total = v0 * gy_sum[n] * hgx[n, i] + v0 * hy_sum[n] * x[n, i] + v1 * hgw[i] / sqrt(v2) - (rational(1, 2)) * v1 * hgy_sum[n] * w[i] / power(v2, rational(3, 2))
             hx[n, i] = total
 
 
 @task
-def hx_from_gy_hgw_hgy_sum_w_y_sum_over_i(hx: Real2, gy: Real2, hgw: Real1, hgy_sum: Real1, w: Real1, y_sum: Real1,
-        N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_i(hx: Real2, gy: Real2, gy_sum: Real1, hgw: Real1,
+        hgx: Real2, hgy_sum: Real1, hy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
         common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
-        common_ = lanes.fill(rational(1, 2)) * lanes.fill(hgy_sum[n]) / (lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_ = lanes.fill(real(2)) * lanes.fill(gy_sum[n]) / lanes.fill(real(I))
+        common_2 = lanes.fill(real(2)) * lanes.fill(hy_sum[n]) / lanes.fill(real(I))
+        common_3 = lanes.fill(rational(1, 2)) * lanes.fill(hgy_sum[n]) / power(lanes.fill(eps) + lanes.fill(y_sum[n]), lanes.fill(rational(3, 2)))
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
                 hgw_lanes = lanes.read(hgw.line((i,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, i), (0, 1)))
                 w_lanes = lanes.read(w.line((i,), (1,)))
-                total = common * gy_lanes * (hgw_lanes - (common_ * w_lanes))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                total = (common * gy_lanes * hgw_lanes) + (common_ * hgx_lanes) + (common_2 * x_lanes) - (common_3 * gy_lanes * w_lanes)
                 lanes.write_where(hx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
                 hgw_lanes = lanes.read_where(hgw.line((i,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, i), (0, 1)), active)
                 w_lanes = lanes.read_where(w.line((i,), (1,)), active)
-                total = common * gy_lanes * (hgw_lanes - (common_ * w_lanes))
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                total = (common * gy_lanes * hgw_lanes) + (common_ * hgx_lanes) + (common_2 * x_lanes) - (common_3 * gy_lanes * w_lanes)
                 lanes.write_where(hx.line((n, i), (0, 1)), total, active)
 
 
 @task
-def hx_from_gy_hgw_hgy_sum_w_y_sum_over_n(hx: Real2, gy: Real2, hgw: Real1, hgy_sum: Real1, w: Real1, y_sum: Real1,
-        N: int, I: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
+def hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_n(hx: Real2, gy: Real2, gy_sum: Real1, hgw: Real1,
+        hgx: Real2, hgy_sum: Real1, hy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int, eps: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(I, task, tasks)
     for i in range(first, last):
-        common = lanes.fill((rational(1, 2)) * w[i])
         hgw_common = lanes.fill(hgw[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             if count == lanes.width:
                 gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
+                gy_sum_lanes = lanes.read(gy_sum.line((n,), (1,)))
+                hgx_lanes = lanes.read(hgx.line((n, i), (1, 0)))
                 hgy_sum_lanes = lanes.read(hgy_sum.line((n,), (1,)))
+                hy_sum_lanes = lanes.read(hy_sum.line((n,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
                 y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
-                v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (hgw_common - (common * hgy_sum_lanes / v0)) / sqrt(v0)
+                v0 = 2 / real(I)
+                v1 = y_sum_lanes + lanes.fill(eps)
+                total = (lanes.fill(v0) * gy_sum_lanes * hgx_lanes) + (lanes.fill(v0) * hy_sum_lanes * x_lanes) + (hgw_common * gy_lanes / sqrt(v1)) - (common * gy_lanes * hgy_sum_lanes / power(v1, lanes.fill(rational(3, 2))))
                 lanes.write_where(hx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((n,), (1,)), active)
+                hgx_lanes = lanes.read_where(hgx.line((n, i), (1, 0)), active)
                 hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
+                hy_sum_lanes = lanes.read_where(hy_sum.line((n,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
-                v0 = y_sum_lanes + lanes.fill(eps)
-                total = gy_lanes * (hgw_common - (common * hgy_sum_lanes / v0)) / sqrt(v0)
+                v0 = 2 / real(I)
+                v1 = y_sum_lanes + lanes.fill(eps)
+                total = (lanes.fill(v0) * gy_sum_lanes * hgx_lanes) + (lanes.fill(v0) * hy_sum_lanes * x_lanes) + (hgw_common * gy_lanes / sqrt(v1)) - (common * gy_lanes * hgy_sum_lanes / power(v1, lanes.fill(rational(3, 2))))
                 lanes.write_where(hx.line((n, i), (1, 0)), total, active)
 
 
-@choice(hx_from_gy_hgw_hgy_sum_w_y_sum_over_i, hx_from_gy_hgw_hgy_sum_w_y_sum_over_n,
-    hx_from_gy_hgw_hgy_sum_w_y_sum_plain)
-def hx_from_gy_hgw_hgy_sum_w_y_sum(hx: Real2, gy: Real2, hgw: Real1, hgy_sum: Real1, w: Real1, y_sum: Real1, N: int,
-        I: int, eps: float, tile: Tile) -> Task[...]:
-    """hx[n,i] += (hgw[i] - hgy_sum[n]*w[i]/(2*(eps + y_sum[n])))*gy[n,i]/sqrt(eps + y_sum[n])
+@choice(hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_i,
+    hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_n,
+    hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_plain)
+def hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum(hx: Real2, gy: Real2, gy_sum: Real1, hgw: Real1, hgx: Real2,
+        hgy_sum: Real1, hy_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int, eps: float,
+        tile: Tile) -> Task[...]:
+    """hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + y_sum[n]) - hgy_sum[n]*w[i]*gy[n,i]/(2*(eps + y_sum[n])**(3/2)) + 2*gy_sum[n]*hgx[n,i]/I + 2*hy_sum[n]*x[n,i]/I
 
     lanes over i
     or lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
-        return hx_from_gy_hgw_hgy_sum_w_y_sum_over_i
+        return hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_i
     if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
-        return hx_from_gy_hgw_hgy_sum_w_y_sum_over_n
-    return hx_from_gy_hgw_hgy_sum_w_y_sum_plain
+        return hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_over_n
+    return hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum_plain
 
 
 @task
-def hx_from_gy_sum_hgx_hy_sum_x_plain(hx: Real2, gy_sum: Real1, hgx: Real2, hy_sum: Real1, x: Real2, N: int, J: int,
-        add: int, task: int, tasks: int) -> None:
-    """hx[n,j] += 2*(gy_sum[n]*hgx[n,j] + hy_sum[n]*x[n,j])/J
+def tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_plain(tgx: Real2, gy: Real2, gy_sum: Real1, tgy: Real2,
+        tgy_sum: Real1, tw: Real1, tx: Real2, ty_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, task: int, tasks: int) -> None:
+    """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + y_sum[n]) + w[i]*tgy[n,i]/sqrt(eps + y_sum[n]) - ty_sum[n]*w[i]*gy[n,i]/(2*(eps + y_sum[n])**(3/2)) + 2*gy_sum[n]*tx[n,i]/I + 2*tgy_sum[n]*x[n,i]/I
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        for j in range(J):
-            total = 2 * (gy_sum[n] * hgx[n, j] + hy_sum[n] * x[n, j]) / real(J)
-            if add != 0:
-                total += hx[n, j]
-            hx[n, j] = total
+        for i in range(I):
+            v0 = 2 / real(I)
+            v1 = gy[n, i]
+            v2 = eps + y_sum[n]
+            v3 = 1 / sqrt(v2)
+            v4 = w[i]
+            total = v0 * gy_sum[n] * tx[n, i] + v0 * tgy_sum[n] * x[n, i] + v1 * v3 * tw[i] + v3 * v4 * tgy[n, i] - (rational(1, 2)) * v1 * v4 * ty_sum[n] / power(v2, rational(3, 2))
+            tgx[n, i] = total
 
 
 @task
-def hx_from_gy_sum_hgx_hy_sum_x_over_j(hx: Real2, gy_sum: Real1, hgx: Real2, hy_sum: Real1, x: Real2, N: int,
-        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over j."""
+def tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_i(tgx: Real2, gy: Real2, gy_sum: Real1, tgy: Real2,
+        tgy_sum: Real1, tw: Real1, tx: Real2, ty_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i."""
     lanes = tile.lanes
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        gy_sum_common = lanes.fill(gy_sum[n])
-        hy_sum_common = lanes.fill(hy_sum[n])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
+        common = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_ = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(y_sum[n]))
+        common_2 = lanes.fill(real(2)) * lanes.fill(gy_sum[n]) / lanes.fill(real(I))
+        common_3 = lanes.fill(real(2)) * lanes.fill(tgy_sum[n]) / lanes.fill(real(I))
+        common_4 = lanes.fill(rational(1, 2)) * lanes.fill(ty_sum[n]) / power(lanes.fill(eps) + lanes.fill(y_sum[n]), lanes.fill(rational(3, 2)))
+        for start in range(0, I, lanes.width):
+            i = max(0, min(start, I - lanes.width))
+            count = min(lanes.width, I - i)
             if count == lanes.width:
-                hgx_lanes = lanes.read(hgx.line((n, j), (0, 1)))
-                x_lanes = lanes.read(x.line((n, j), (0, 1)))
-                total = lanes.fill(real(2)) * ((gy_sum_common * hgx_lanes) + (hy_sum_common * x_lanes)) / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read(hx.line((n, j), (0, 1)))
-                lanes.write_where(hx.line((n, j), (0, 1)), total, lanes.where(True))
+                gy_lanes = lanes.read(gy.line((n, i), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((n, i), (0, 1)))
+                tw_lanes = lanes.read(tw.line((i,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (0, 1)))
+                w_lanes = lanes.read(w.line((i,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (0, 1)))
+                total = (common * gy_lanes * tw_lanes) + (common_ * tgy_lanes * w_lanes) + (common_2 * tx_lanes) + (common_3 * x_lanes) - (common_4 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, i), (0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                hgx_lanes = lanes.read_where(hgx.line((n, j), (0, 1)), active)
-                x_lanes = lanes.read_where(x.line((n, j), (0, 1)), active)
-                total = lanes.fill(real(2)) * ((gy_sum_common * hgx_lanes) + (hy_sum_common * x_lanes)) / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((n, j), (0, 1)), active)
-                lanes.write_where(hx.line((n, j), (0, 1)), total, active)
+                gy_lanes = lanes.read_where(gy.line((n, i), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((n, i), (0, 1)), active)
+                tw_lanes = lanes.read_where(tw.line((i,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (0, 1)), active)
+                w_lanes = lanes.read_where(w.line((i,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (0, 1)), active)
+                total = (common * gy_lanes * tw_lanes) + (common_ * tgy_lanes * w_lanes) + (common_2 * tx_lanes) + (common_3 * x_lanes) - (common_4 * gy_lanes * w_lanes)
+                lanes.write_where(tgx.line((n, i), (0, 1)), total, active)
 
 
 @task
-def hx_from_gy_sum_hgx_hy_sum_x_over_n(hx: Real2, gy_sum: Real1, hgx: Real2, hy_sum: Real1, x: Real2, N: int,
-        J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
+def tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_n(tgx: Real2, gy: Real2, gy_sum: Real1, tgy: Real2,
+        tgy_sum: Real1, tw: Real1, tx: Real2, ty_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    first, last = share(J, task, tasks)
-    for j in range(first, last):
+    first, last = share(I, task, tasks)
+    for i in range(first, last):
+        tw_common = lanes.fill(tw[i])
+        w_common = lanes.fill(w[i])
+        common = lanes.fill((rational(1, 2)) * w[i])
         for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width)) if add == 0 else start
+            n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             if count == lanes.width:
+                gy_lanes = lanes.read(gy.line((n, i), (1, 0)))
                 gy_sum_lanes = lanes.read(gy_sum.line((n,), (1,)))
-                hgx_lanes = lanes.read(hgx.line((n, j), (1, 0)))
-                hy_sum_lanes = lanes.read(hy_sum.line((n,), (1,)))
-                x_lanes = lanes.read(x.line((n, j), (1, 0)))
-                total = lanes.fill(real(2)) * ((gy_sum_lanes * hgx_lanes) + (hy_sum_lanes * x_lanes)) / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read(hx.line((n, j), (1, 0)))
-                lanes.write_where(hx.line((n, j), (1, 0)), total, lanes.where(True))
+                tgy_lanes = lanes.read(tgy.line((n, i), (1, 0)))
+                tgy_sum_lanes = lanes.read(tgy_sum.line((n,), (1,)))
+                tx_lanes = lanes.read(tx.line((n, i), (1, 0)))
+                ty_sum_lanes = lanes.read(ty_sum.line((n,), (1,)))
+                x_lanes = lanes.read(x.line((n, i), (1, 0)))
+                y_sum_lanes = lanes.read(y_sum.line((n,), (1,)))
+                v0 = 2 / real(I)
+                v1 = y_sum_lanes + lanes.fill(eps)
+                v2 = lanes.fill(one()) / sqrt(v1)
+                total = (tw_common * gy_lanes * v2) + (w_common * tgy_lanes * v2) + (lanes.fill(v0) * gy_sum_lanes * tx_lanes) + (lanes.fill(v0) * tgy_sum_lanes * x_lanes) - (common * gy_lanes * ty_sum_lanes / power(v1, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, i), (1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
+                gy_lanes = lanes.read_where(gy.line((n, i), (1, 0)), active)
                 gy_sum_lanes = lanes.read_where(gy_sum.line((n,), (1,)), active)
-                hgx_lanes = lanes.read_where(hgx.line((n, j), (1, 0)), active)
-                hy_sum_lanes = lanes.read_where(hy_sum.line((n,), (1,)), active)
-                x_lanes = lanes.read_where(x.line((n, j), (1, 0)), active)
-                total = lanes.fill(real(2)) * ((gy_sum_lanes * hgx_lanes) + (hy_sum_lanes * x_lanes)) / lanes.fill(real(J))
-                if add != 0:
-                    total = total + lanes.read_where(hx.line((n, j), (1, 0)), active)
-                lanes.write_where(hx.line((n, j), (1, 0)), total, active)
+                tgy_lanes = lanes.read_where(tgy.line((n, i), (1, 0)), active)
+                tgy_sum_lanes = lanes.read_where(tgy_sum.line((n,), (1,)), active)
+                tx_lanes = lanes.read_where(tx.line((n, i), (1, 0)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((n,), (1,)), active)
+                x_lanes = lanes.read_where(x.line((n, i), (1, 0)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
+                v0 = 2 / real(I)
+                v1 = y_sum_lanes + lanes.fill(eps)
+                v2 = lanes.fill(one()) / sqrt(v1)
+                total = (tw_common * gy_lanes * v2) + (w_common * tgy_lanes * v2) + (lanes.fill(v0) * gy_sum_lanes * tx_lanes) + (lanes.fill(v0) * tgy_sum_lanes * x_lanes) - (common * gy_lanes * ty_sum_lanes / power(v1, lanes.fill(rational(3, 2))))
+                lanes.write_where(tgx.line((n, i), (1, 0)), total, active)
 
 
-@choice(hx_from_gy_sum_hgx_hy_sum_x_over_j, hx_from_gy_sum_hgx_hy_sum_x_over_n, hx_from_gy_sum_hgx_hy_sum_x_plain)
-def hx_from_gy_sum_hgx_hy_sum_x(hx: Real2, gy_sum: Real1, hgx: Real2, hy_sum: Real1, x: Real2, N: int, J: int,
-        add: int, tile: Tile) -> Task[...]:
-    """hx[n,j] += 2*(gy_sum[n]*hgx[n,j] + hy_sum[n]*x[n,j])/J
+@choice(tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_i,
+    tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_n,
+    tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_plain)
+def tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum(tgx: Real2, gy: Real2, gy_sum: Real1, tgy: Real2,
+        tgy_sum: Real1, tw: Real1, tx: Real2, ty_sum: Real1, w: Real1, x: Real2, y_sum: Real1, N: int, I: int,
+        eps: float, tile: Tile) -> Task[...]:
+    """tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + y_sum[n]) + w[i]*tgy[n,i]/sqrt(eps + y_sum[n]) - ty_sum[n]*w[i]*gy[n,i]/(2*(eps + y_sum[n])**(3/2)) + 2*gy_sum[n]*tx[n,i]/I + 2*tgy_sum[n]*x[n,i]/I
 
-    lanes over j
+    lanes over i
     or lanes over n
     else gather, tasks share n
     """
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > N):
-        return hx_from_gy_sum_hgx_hy_sum_x_over_j
-    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > J):
-        return hx_from_gy_sum_hgx_hy_sum_x_over_n
-    return hx_from_gy_sum_hgx_hy_sum_x_plain
+    if tile.lanes.width <= I or (tile.lanes.width <= 8 * I and tile.lanes.width > N):
+        return tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_i
+    if tile.lanes.width <= N or (tile.lanes.width <= 8 * N and tile.lanes.width > I):
+        return tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_over_n
+    return tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum_plain
 
 
 def sizes(N: int, I: int) -> dict[str, int]:
@@ -1014,13 +1067,6 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'x'),
                 ),
-                Phase(  # gx[n,i] += w[i]*gy[n,i]/sqrt(eps + y_sum[n])  # as y[n,i]
-                    y_from_w_x_y_sum,
-                    ('gx', 'w', 'gy', 'y_sum'),
-                    ('N', 'I'),
-                    reals=('eps',),
-                    linear=('gy', 'w'),
-                ),
                 Phase(  # gy_sum[n] += sum[i] -w[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
                     hvar_from_gy_hgx_var_w,
                     ('gy_sum', 'gy', 'x', 'y_sum', 'w'),
@@ -1028,11 +1074,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'w', 'x'),
                 ),
-                Phase(  # gx[n,j] += 2*gy_sum[n]*x[n,j]/I
-                    gx_from_gy_sum_x,
-                    ('gx', 'gy_sum', 'x'),
+                Phase(  # gx[n,i] += w[i]*gy[n,i]/sqrt(eps + y_sum[n]) + 2*gy_sum[n]*x[n,i]/I
+                    gx_from_gy_gy_sum_w_x_y_sum,
+                    ('gx', 'gy', 'gy_sum', 'w', 'x', 'y_sum'),
                     ('N', 'I'),
-                    linear=('gy_sum', 'x'),
+                    reals=('eps',),
                 ),
             ),
         ),
@@ -1077,25 +1123,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'w', 'x'),
                 ),
-                Phase(  # hgy_sum[n] += sum[j] 2*hgx[n,j]*x[n,j]/I  # as ty_sum[n]
+                Phase(  # hgy_sum[n] += sum[i] 2*hgx[n,i]*x[n,i]/I  # as ty_sum[n]
                     ty_sum_from_tx_x,
                     ('hgy_sum', 'hgx', 'x'),
                     ('N', 'I'),
                     linear=('hgx', 'x'),
-                ),
-                Phase(  # hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
-                    hw_from_gy_hgy_sum_x_y_sum,
-                    ('hw', 'gy', 'hgy_sum', 'x', 'y_sum'),
-                    ('N', 'I'),
-                    reals=('eps',),
-                    linear=('gy', 'hgy_sum', 'x'),
-                ),
-                Phase(  # hy_sum[n] += sum[i] 3*hgy_sum[n]*w[i]*gy[n,i]*x[n,i]/(4*(eps + y_sum[n])**(5/2))
-                    hy_sum_from_gy_hgy_sum_w_x_y_sum,
-                    ('hy_sum', 'gy', 'hgy_sum', 'w', 'x', 'y_sum'),
-                    ('N', 'I'),
-                    reals=('eps',),
-                    linear=('gy', 'hgy_sum', 'w', 'x'),
                 ),
                 Phase(  # hw[i] += sum[n] gy[n,i]*hgx[n,i]/sqrt(eps + y_sum[n])  # as hw[i] of layer_norm
                     hw_from_gy_hgx_var,
@@ -1111,18 +1143,25 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'hgx', 'w'),
                 ),
+                Phase(  # hw[i] += sum[n] -hgy_sum[n]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))
+                    hw_from_gy_hgy_sum_x_y_sum,
+                    ('hw', 'gy', 'hgy_sum', 'x', 'y_sum'),
+                    ('N', 'I'),
+                    reals=('eps',),
+                    linear=('gy', 'hgy_sum', 'x'),
+                ),
+                Phase(  # hy_sum[n] += sum[i] 3*hgy_sum[n]*w[i]*gy[n,i]*x[n,i]/(4*(eps + y_sum[n])**(5/2))
+                    hy_sum_from_gy_hgy_sum_w_x_y_sum,
+                    ('hy_sum', 'gy', 'hgy_sum', 'w', 'x', 'y_sum'),
+                    ('N', 'I'),
+                    reals=('eps',),
+                    linear=('gy', 'hgy_sum', 'w', 'x'),
+                ),
                 Phase(  # hgy[n,i] += (hgw[i]*x[n,i] + w[i]*hgx[n,i] - hgy_sum[n]*w[i]*x[n,i]/(2*(eps + y_sum[n])...  # as ty[n,i]
                     ty_from_tw_tx_ty_sum_w_x_y_sum,
                     ('hgy', 'hgw', 'hgx', 'hgy_sum', 'w', 'x', 'y_sum'),
                     ('N', 'I'),
                     reals=('eps',),
-                ),
-                Phase(  # hx[n,i] += (hgw[i] - hgy_sum[n]*w[i]/(2*(eps + y_sum[n])))*gy[n,i]/sqrt(eps + y_sum[n])
-                    hx_from_gy_hgw_hgy_sum_w_y_sum,
-                    ('hx', 'gy', 'hgw', 'hgy_sum', 'w', 'y_sum'),
-                    ('N', 'I'),
-                    reals=('eps',),
-                    linear=('gy',),
                 ),
                 Phase(  # hy_sum[n] += sum[i] -hgw[i]*gy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
                     hvar_from_gy_hgx_var_w,
@@ -1131,10 +1170,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'hgw', 'x'),
                 ),
-                Phase(  # hx[n,j] += 2*(gy_sum[n]*hgx[n,j] + hy_sum[n]*x[n,j])/I
-                    hx_from_gy_sum_hgx_hy_sum_x,
-                    ('hx', 'gy_sum', 'hgx', 'hy_sum', 'x'),
+                Phase(  # hx[n,i] += hgw[i]*gy[n,i]/sqrt(eps + y_sum[n]) - hgy_sum[n]*w[i]*gy[n,i]/(2*(eps + y_su...
+                    hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum,
+                    ('hx', 'gy', 'gy_sum', 'hgw', 'hgx', 'hgy_sum', 'hy_sum', 'w', 'x', 'y_sum'),
                     ('N', 'I'),
+                    reals=('eps',),
                 ),
             ),
         ),
@@ -1182,12 +1222,6 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'ty_sum', 'x'),
                 ),
-                Phase(  # tgx[n,i] += (tw[i]*gy[n,i] + w[i]*tgy[n,i] - ty_sum[n]*w[i]*gy[n,i]/(2*(eps + y_sum[n])...  # as ty[n,i]
-                    ty_from_tw_tx_ty_sum_w_x_y_sum,
-                    ('tgx', 'tw', 'tgy', 'ty_sum', 'w', 'gy', 'y_sum'),
-                    ('N', 'I'),
-                    reals=('eps',),
-                ),
                 Phase(  # tgy_sum[n] += sum[i] -w[i]*tgy[n,i]*x[n,i]/(2*(eps + y_sum[n])**(3/2))  # as hvar[n] of layer_norm
                     hvar_from_gy_hgx_var_w,
                     ('tgy_sum', 'tgy', 'x', 'y_sum', 'w'),
@@ -1216,10 +1250,11 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('gy', 'ty_sum', 'w', 'x'),
                 ),
-                Phase(  # tgx[n,j] += 2*(gy_sum[n]*tx[n,j] + tgy_sum[n]*x[n,j])/I  # as hx[n,j]
-                    hx_from_gy_sum_hgx_hy_sum_x,
-                    ('tgx', 'gy_sum', 'tx', 'tgy_sum', 'x'),
+                Phase(  # tgx[n,i] += tw[i]*gy[n,i]/sqrt(eps + y_sum[n]) + w[i]*tgy[n,i]/sqrt(eps + y_sum[n]) - t...
+                    tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum,
+                    ('tgx', 'gy', 'gy_sum', 'tgy', 'tgy_sum', 'tw', 'tx', 'ty_sum', 'w', 'x', 'y_sum'),
                     ('N', 'I'),
+                    reals=('eps',),
                 ),
             ),
         ),
@@ -1229,12 +1264,12 @@ DEFINITION = Definition(
         'y_from_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
         'hw_from_gy_hgx_var: that of kernels.generated.layer_norm',
         'hvar_from_gy_hgx_var_w: that of kernels.generated.layer_norm',
-        'gx_from_gy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
+        'gx_from_gy_gy_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
         'ty_sum_from_tx_x: lanes over j, combined at the end, or lanes over n; else gather, tasks share n',
         'ty_from_tw_tx_ty_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
         'hw_from_gy_hgy_sum_x_y_sum: lanes over i, or lanes over n, combined at the end; else gather, tasks share i',
         'hy_sum_from_gy_hgy_sum_w_x_y_sum: lanes over i, combined at the end, or lanes over n; else gather, tasks share n',
-        'hx_from_gy_hgw_hgy_sum_w_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
-        'hx_from_gy_sum_hgx_hy_sum_x: lanes over j, or lanes over n; else gather, tasks share n',
+        'hx_from_gy_gy_sum_hgw_hgx_hgy_sum_hy_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
+        'tgx_from_gy_gy_sum_tgy_tgy_sum_tw_tx_ty_sum_w_x_y_sum: lanes over i, or lanes over n; else gather, tasks share n',
     ),
 )

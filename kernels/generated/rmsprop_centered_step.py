@@ -9,14 +9,14 @@
 from __future__ import annotations
 
 from kernels.generated.rmsprop_step import (
-    gb_total_from_gy,
+    gm_from_gb_gy,
     tw_from_g_p_tg_tp_tv,
     w_from_g_p_v,
     y_from_b_p,
 )
 from kernels.generated.sgd_step import (
-    gb_total_from_gb,
     gm_from_gb_total,
+    hgb_from_hgb_total,
 )
 from kernels.runtime import (
     Definition,
@@ -150,158 +150,158 @@ def b_from_c_g_m_p_w(b: Real1, c: Real1, g: Real1, m: Real1, p: Real1, w: Real1,
 
 
 @task
-def gc_total_from_c_g_gb_total_p_w_plain(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """gc_total[n] += -(decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+def gc_total_from_c_g_gb_gc_gy_p_w_plain(gc_total: Real1, c: Real1, g: Real1, gb: Real1, gc: Real1, gy: Real1,
+        p: Real1, w: Real1, I0_2: int, decay: float, eps: float, rate: float, towards: float, task: int,
+        tasks: int) -> None:
+    """gc_total[i0_2] += gc[i0_2] - (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2])))
 
-    gather, tasks share n
+    gather, tasks share i0_2
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = c[n]
-        v1 = v0**2 - w[n]
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
+        v0 = c[i0_2]
+        v1 = v0**2 - w[i0_2]
         v2 = sqrt(absolute(v1))
-        total = -v0 * (decay * p[n] + towards * g[n]) * sign(v1) * gb_total[n] / v2 / (v2 + eps)**2
-        if add != 0:
-            total += gc_total[n]
-        gc_total[n] = total
+        total = -v0 * (decay * p[i0_2] + towards * g[i0_2]) * (-rate * gy[i0_2] + gb[i0_2]) * sign(v1) / v2 / (v2 + eps)**2 + gc[i0_2]
+        gc_total[i0_2] = total
 
 
 @task
-def gc_total_from_c_g_gb_total_p_w_over_n(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gc_total_from_c_g_gb_gc_gy_p_w_over_i0_2(gc_total: Real1, c: Real1, g: Real1, gb: Real1, gc: Real1, gy: Real1,
+        p: Real1, w: Real1, I0_2: int, decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0_2."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
         if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            c_lanes = lanes.read(c.line((i0_2,), (1,)))
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0_2,), (1,)))
+            gc_lanes = lanes.read(gc.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
             v0 = (c_lanes * c_lanes) - w_lanes
             v1 = sqrt(absolute(v0))
             u_ = v1 + lanes.fill(eps)
-            total = -(c_lanes * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
-            if add != 0:
-                total = total + lanes.read(gc_total.line((n,), (1,)))
-            lanes.write_where(gc_total.line((n,), (1,)), total, lanes.where(True))
+            total = gc_lanes - (c_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            lanes.write_where(gc_total.line((i0_2,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            c_lanes = lanes.read_where(c.line((i0_2,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0_2,), (1,)), active)
+            gc_lanes = lanes.read_where(gc.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
             v0 = (c_lanes * c_lanes) - w_lanes
             v1 = sqrt(absolute(v0))
             u_ = v1 + lanes.fill(eps)
-            total = -(c_lanes * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
-            if add != 0:
-                total = total + lanes.read_where(gc_total.line((n,), (1,)), active)
-            lanes.write_where(gc_total.line((n,), (1,)), total, active)
+            total = gc_lanes - (c_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            lanes.write_where(gc_total.line((i0_2,), (1,)), total, active)
 
 
-@choice(gc_total_from_c_g_gb_total_p_w_over_n, gc_total_from_c_g_gb_total_p_w_plain)
-def gc_total_from_c_g_gb_total_p_w(gc_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """gc_total[n] += -(decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+@choice(gc_total_from_c_g_gb_gc_gy_p_w_over_i0_2, gc_total_from_c_g_gb_gc_gy_p_w_plain)
+def gc_total_from_c_g_gb_gc_gy_p_w(gc_total: Real1, c: Real1, g: Real1, gb: Real1, gc: Real1, gy: Real1, p: Real1,
+        w: Real1, I0_2: int, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gc_total[i0_2] += gc[i0_2] - (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2])))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0_2
+    else gather, tasks share i0_2
     """
-    if tile.lanes.width <= 8 * N:
-        return gc_total_from_c_g_gb_total_p_w_over_n
-    return gc_total_from_c_g_gb_total_p_w_plain
+    if tile.lanes.width <= 8 * I0_2:
+        return gc_total_from_c_g_gb_gc_gy_p_w_over_i0_2
+    return gc_total_from_c_g_gb_gc_gy_p_w_plain
 
 
 @task
-def gw_total_from_c_g_gb_total_p_w_plain(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """gw_total[n] += -(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+def gw_total_from_c_g_gb_gw_gy_p_w_plain(gw_total: Real1, c: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1,
+        p: Real1, w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, task: int,
+        tasks: int) -> None:
+    """gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0])))
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = c[n]**2 - w[n]
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = c[i0]**2 - w[i0]
         v1 = sqrt(absolute(v0))
-        total = (rational(1, 2)) * (decay * p[n] + towards * g[n]) * sign(v0) * gb_total[n] / v1 / (v1 + eps)**2
-        if add != 0:
-            total += gw_total[n]
-        gw_total[n] = total
+        total = gw[i0] + (rational(1, 2)) * (decay * p[i0] + towards * g[i0]) * (-rate * gy[i0] + gb[i0]) * sign(v0) / v1 / (v1 + eps)**2
+        gw_total[i0] = total
 
 
 @task
-def gw_total_from_c_g_gb_total_p_w_over_n(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1,
-        N: int, decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_c_g_gb_gw_gy_p_w_over_i0(gw_total: Real1, c: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1,
+        p: Real1, w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            c_lanes = lanes.read(c.line((i0,), (1,)))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
             v0 = (c_lanes * c_lanes) - w_lanes
             v1 = sqrt(absolute(v0))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read(gw_total.line((n,), (1,)))
-            lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
+            total = gw_lanes + (lanes.fill(rational(1, 2)) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            c_lanes = lanes.read_where(c.line((i0,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
             v0 = (c_lanes * c_lanes) - w_lanes
             v1 = sqrt(absolute(v0))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_)
-            if add != 0:
-                total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
-            lanes.write_where(gw_total.line((n,), (1,)), total, active)
+            total = gw_lanes + (lanes.fill(rational(1, 2)) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))) / v1 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
 
 
-@choice(gw_total_from_c_g_gb_total_p_w_over_n, gw_total_from_c_g_gb_total_p_w_plain)
-def gw_total_from_c_g_gb_total_p_w(gw_total: Real1, c: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """gw_total[n] += -(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+@choice(gw_total_from_c_g_gb_gw_gy_p_w_over_i0, gw_total_from_c_g_gb_gw_gy_p_w_plain)
+def gw_total_from_c_g_gb_gw_gy_p_w(gw_total: Real1, c: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1, p: Real1,
+        w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0])))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return gw_total_from_c_g_gb_total_p_w_over_n
-    return gw_total_from_c_g_gb_total_p_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return gw_total_from_c_g_gb_gw_gy_p_w_over_i0
+    return gw_total_from_c_g_gb_gw_gy_p_w_plain
 
 
 @task
-def gg_from_c_g_gb_total_gc_total_gw_total_p_w_plain(gg: Real1, c: Real1, g: Real1, gb_total: Real1,
-        gc_total: Real1, gw_total: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
+def gg_from_c_g_gb_gc_total_gw_total_gy_p_w_plain(gg: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
         towards: float, task: int, tasks: int) -> None:
-    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))))
+    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + (-rate*gy[n] + gb[n])/(eps + sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
         v0 = 1 - alpha
-        total = towards * (2 * v0 * (decay * p[n] + towards * g[n]) * gw_total[n] + v0 * gc_total[n] + gb_total[n] / (eps + sqrt(absolute(c[n]**2 - w[n]))))
+        total = towards * (2 * v0 * (decay * p[n] + towards * g[n]) * gw_total[n] + v0 * gc_total[n] + (-rate * gy[n] + gb[n]) / (eps + sqrt(absolute(c[n]**2 - w[n]))))
         gg[n] = total
 
 
 @task
-def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Real1, gb_total: Real1,
-        gc_total: Real1, gw_total: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
+def gg_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n(gg: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
         towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -311,59 +311,62 @@ def gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n(gg: Real1, c: Real1, g: Re
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gc_total_lanes = lanes.read(gc_total.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + ((gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))))
             lanes.write_where(gg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gc_total_lanes = lanes.read_where(gc_total.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((lanes.fill(1 - alpha) * gc_total_lanes) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + ((gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))))
             lanes.write_where(gg.line((n,), (1,)), total, active)
 
 
-@choice(gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n, gg_from_c_g_gb_total_gc_total_gw_total_p_w_plain)
-def gg_from_c_g_gb_total_gc_total_gw_total_p_w(gg: Real1, c: Real1, g: Real1, gb_total: Real1, gc_total: Real1,
-        gw_total: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))))
+@choice(gg_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n, gg_from_c_g_gb_gc_total_gw_total_gy_p_w_plain)
+def gg_from_c_g_gb_gc_total_gw_total_gy_p_w(gg: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
+        towards: float, tile: Tile) -> Task[...]:
+    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (1 - alpha)*gc_total[n] + (-rate*gy[n] + gb[n])/(eps + sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gg_from_c_g_gb_total_gc_total_gw_total_p_w_over_n
-    return gg_from_c_g_gb_total_gc_total_gw_total_p_w_plain
+        return gg_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n
+    return gg_from_c_g_gb_gc_total_gw_total_gy_p_w_plain
 
 
 @task
-def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_plain(gp: Real1, c: Real1, g: Real1, gb_total: Real1,
-        gc_total: Real1, gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, task: int, tasks: int) -> None:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
+def gp_from_c_g_gb_gc_total_gw_total_gy_p_w_plain(gp: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
+        towards: float, task: int, tasks: int) -> None:
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*(-rate*gy[n] + gb[n])/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        v0 = decay * (1 - alpha)
-        total = 2 * v0 * (decay * p[n] + towards * g[n]) * gw_total[n] + v0 * gc_total[n] + decay * gb_total[n] / (eps + sqrt(absolute(c[n]**2 - w[n]))) + gy[n]
+        v0 = gy[n]
+        v1 = decay * (1 - alpha)
+        total = v0 + 2 * v1 * (decay * p[n] + towards * g[n]) * gw_total[n] + v1 * gc_total[n] + decay * (-v0 * rate + gb[n]) / (eps + sqrt(absolute(c[n]**2 - w[n])))
         gp[n] = total
 
 
 @task
-def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g: Real1, gb_total: Real1,
-        gc_total: Real1, gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def gp_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
+        towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -372,42 +375,42 @@ def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n(gp: Real1, c: Real1, g:
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gc_total_lanes = lanes.read(gc_total.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = decay * (1 - alpha)
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes + (lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes))))
             lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gc_total_lanes = lanes.read_where(gc_total.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = decay * (1 - alpha)
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes)))) + (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(v0) * gc_total_lanes) + (lanes.fill(2 * v0) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes + (lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute((c_lanes * c_lanes) - w_lanes))))
             lanes.write_where(gp.line((n,), (1,)), total, active)
 
 
-@choice(gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n, gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_plain)
-def gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w(gp: Real1, c: Real1, g: Real1, gb_total: Real1, gc_total: Real1,
-        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
+@choice(gp_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n, gp_from_c_g_gb_gc_total_gw_total_gy_p_w_plain)
+def gp_from_c_g_gb_gc_total_gw_total_gy_p_w(gp: Real1, c: Real1, g: Real1, gb: Real1, gc_total: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float,
         towards: float, tile: Tile) -> Task[...]:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(1 - alpha)*gc_total[n] + decay*(-rate*gy[n] + gb[n])/(eps + sqrt(Abs(c[n]**2 - w[n]))) + gy[n]
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_over_n
-    return gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w_plain
+        return gp_from_c_g_gb_gc_total_gw_total_gy_p_w_over_n
+    return gp_from_c_g_gb_gc_total_gw_total_gy_p_w_plain
 
 
 @task
@@ -611,10 +614,10 @@ def hgc_total_from_hga_hgg_hgp(hgc_total: Real1, hga: Real1, hgg: Real1, hgp: Re
 
 
 @task
-def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain(hc: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, task: int, tasks: int) -> None:
-    """hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
+        eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """hc[n] += (-rate*gy[n] + gb[n])*(-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
 
     gather, tasks share n
     """
@@ -633,14 +636,14 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hc: Real1, c: Rea
         v10 = power(v4, (rational(-3, 2)))
         v11 = 2 / v4 / v6
         v12 = v1 * v3
-        total = v3 * (-(rational(1, 2)) * v0 * v9 * (v10 + v11) * sign(v2) * hgw_total[n] - v8 * decay * hgp[n] - v8 * towards * hgg[n] + v9 * (v10 * v12 + v11 * v12 - v7) * hgc_total[n]) * gb_total[n] / v6**2
+        total = v3 * (-rate * gy[n] + gb[n]) * (-(rational(1, 2)) * v0 * v9 * (v10 + v11) * sign(v2) * hgw_total[n] - v8 * decay * hgp[n] - v8 * towards * hgg[n] + v9 * (v10 * v12 + v11 * v12 - v7) * hgc_total[n]) / v6**2
         hc[n] = total
 
 
 @task
-def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+        eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -649,7 +652,8 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Re
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
             hgg_lanes = lanes.read(hgg.line((n,), (1,)))
             hgp_lanes = lanes.read(hgp.line((n,), (1,)))
@@ -668,13 +672,14 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Re
             v9 = power(v3, lanes.fill(rational(-3, 2)))
             v10 = lanes.fill(real(2)) / v3 / v5
             v11 = v0 * v2
-            total = gb_total_lanes * v2 * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
+            total = v2 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
             lanes.write_where(hc.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
             hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
             hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
@@ -693,30 +698,30 @@ def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hc: Real1, c: Re
             v9 = power(v3, lanes.fill(rational(-3, 2)))
             v10 = lanes.fill(real(2)) / v3 / v5
             v11 = v0 * v2
-            total = gb_total_lanes * v2 * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
+            total = v2 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((hgc_total_lanes * v8 * ((v10 * v11) + (v11 * v9) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * hgw_total_lanes * v8 * (v10 + v9) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * hgg_lanes * v7) - (lanes.fill(decay) * hgp_lanes * v7)) / (v5 * v5)
             lanes.write_where(hc.line((n,), (1,)), total, active)
 
 
-@choice(hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
-    hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain)
-def hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g: Real1, gb_total: Real1,
+@choice(hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
+    hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain)
+def hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w(hc: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, tile: Tile) -> Task[...]:
-    """hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])*gb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hc[n] += (-rate*gy[n] + gb[n])*(-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*hgw_total[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*hgc_total[n])*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n
-    return hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain
+        return hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n
+    return hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
-def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, task: int, tasks: int) -> None:
-    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+        eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
 
     gather, tasks share n
     """
@@ -731,14 +736,14 @@ def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, c: Rea
         v6 = 2 / v4
         v7 = decay * p[n] + towards * g[n]
         v8 = 2 / v3 / v5 + power(v3, (rational(-3, 2)))
-        total = (rational(1, 4)) * v2 * (2 * v0 * v7 * v8 * sign(v1) * hgc_total[n] + v2 * v7 * v8 * hgw_total[n] - v6 * decay * hgp[n] - v6 * towards * hgg[n]) * gb_total[n] / v5**2
+        total = (rational(1, 4)) * v2 * (-rate * gy[n] + gb[n]) * (2 * v0 * v7 * v8 * sign(v1) * hgc_total[n] + v2 * v7 * v8 * hgw_total[n] - v6 * decay * hgp[n] - v6 * towards * hgg[n]) / v5**2
         hw[n] = total
 
 
 @task
-def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+def hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+        eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -747,7 +752,8 @@ def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Re
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
             hgg_lanes = lanes.read(hgg.line((n,), (1,)))
             hgp_lanes = lanes.read(hgp.line((n,), (1,)))
@@ -761,13 +767,14 @@ def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Re
             v4 = v3 + lanes.fill(eps)
             v5 = lanes.fill(real(2)) / v3
             v6 = ((lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v1 * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
+            total = lanes.fill(rational(1, 4)) * v1 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
             lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
             hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
             hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
@@ -781,30 +788,30 @@ def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, c: Re
             v4 = v3 + lanes.fill(eps)
             v5 = lanes.fill(real(2)) / v3
             v6 = ((lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
-            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v1 * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
+            total = lanes.fill(rational(1, 4)) * v1 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(real(2)) * c_lanes * hgc_total_lanes * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgw_total_lanes * v1 * v6) - (lanes.fill(towards) * hgg_lanes * v5) - (lanes.fill(decay) * hgp_lanes * v5)) / (v4 * v4)
             lanes.write_where(hw.line((n,), (1,)), total, active)
 
 
-@choice(hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
-    hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain)
-def hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb_total: Real1,
+@choice(hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n,
+    hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain)
+def hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w(hw: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
         hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, tile: Tile) -> Task[...]:
-    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*hgw_total[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*hgc_total[n])*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_over_n
-    return hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w_plain
+        return hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_over_n
+    return hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
-def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real1, c: Real1, g: Real1,
-        hgc_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, mu: float, towards: float, task: int, tasks: int) -> None:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+def hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgb: Real1, c: Real1, g: Real1, hgc_total: Real1,
+        hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
+        mu: float, towards: float, task: int, tasks: int) -> None:
+    """hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
 
     gather, tasks share n
     """
@@ -817,13 +824,13 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real
         v4 = 1 / v3
         v5 = (decay * p[n] + towards * g[n]) / v2 / v3**2
         total = -v0 * v5 * sign(v1) * hgc_total[n] + v4 * decay * hgp[n] + v4 * towards * hgg[n] + (rational(1, 2)) * v5 * sign(v1) * hgw_total[n] + mu * hgm[n]
-        hgb_total[n] = total
+        hgb[n] = total
 
 
 @task
-def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Real1, c: Real1, g: Real1,
-        hgc_total: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, mu: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb: Real1, c: Real1, g: Real1, hgc_total: Real1,
+        hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
+        mu: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -845,7 +852,7 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Rea
             v3 = lanes.fill(one()) / v2
             v4 = ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
             total = (lanes.fill(towards) * hgg_lanes * v3) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v3) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) - (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
-            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hgb.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
@@ -863,329 +870,29 @@ def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Rea
             v3 = lanes.fill(one()) / v2
             v4 = ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
             total = (lanes.fill(towards) * hgg_lanes * v3) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v3) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) - (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
-            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
+            lanes.write_where(hgb.line((n,), (1,)), total, active)
 
 
-@choice(hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n,
-    hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain)
-def hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w(hgb_total: Real1, c: Real1, g: Real1, hgc_total: Real1,
+@choice(hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n,
+    hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain)
+def hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w(hgb: Real1, c: Real1, g: Real1, hgc_total: Real1, hgg: Real1,
+        hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float,
+        towards: float, tile: Tile) -> Task[...]:
+    """hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n
+    return hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain
+
+
+@task
+def hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain(hgy: Real1, c: Real1, g: Real1, hgc_total: Real1,
         hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
-        mu: float, towards: float, tile: Tile) -> Task[...]:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n])))
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n
-    return hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain
-
-
-@task
-def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, task: int,
-        tasks: int) -> None:
-    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 1 - alpha
-        v1 = 2 * v0
-        v2 = v1 * gw_total[n]
-        v3 = c[n]
-        v4 = v3**2 - w[n]
-        v5 = sqrt(absolute(v4))
-        v6 = gb_total[n] / v5 / (v5 + eps)**2
-        total = towards * (v0 * hc[n] + v1 * (decay * p[n] + towards * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * towards * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
-        hg[n] = total
-
-
-@task
-def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            hc_lanes = lanes.read(hc.line((n,), (1,)))
-            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
-            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
-            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
-            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
-            hw_lanes = lanes.read(hw.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 1 - alpha
-            v1 = lanes.fill(2 * v0) * gw_total_lanes
-            v2 = (c_lanes * c_lanes) - w_lanes
-            v3 = sqrt(absolute(v2))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
-            lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            hc_lanes = lanes.read_where(hc.line((n,), (1,)), active)
-            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
-            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
-            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
-            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
-            hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 1 - alpha
-            v1 = lanes.fill(2 * v0) * gw_total_lanes
-            v2 = (c_lanes * c_lanes) - w_lanes
-            v3 = sqrt(absolute(v2))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
-            lanes.write_where(hg.line((n,), (1,)), total, active)
-
-
-@choice(hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n,
-    hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain)
-def hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hg: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n
-    return hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain
-
-
-@task
-def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, task: int,
-        tasks: int) -> None:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = 1 - alpha
-        v1 = 2 * v0
-        v2 = v1 * gw_total[n]
-        v3 = c[n]
-        v4 = v3**2 - w[n]
-        v5 = sqrt(absolute(v4))
-        v6 = gb_total[n] / v5 / (v5 + eps)**2
-        total = decay * (v0 * hc[n] + v1 * (decay * p[n] + towards * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * towards * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
-        hp[n] = total
-
-
-@task
-def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile,
-        task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            hc_lanes = lanes.read(hc.line((n,), (1,)))
-            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
-            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
-            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
-            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
-            hw_lanes = lanes.read(hw.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = 1 - alpha
-            v1 = lanes.fill(2 * v0) * gw_total_lanes
-            v2 = (c_lanes * c_lanes) - w_lanes
-            v3 = sqrt(absolute(v2))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
-            lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            hc_lanes = lanes.read_where(hc.line((n,), (1,)), active)
-            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
-            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
-            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
-            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
-            hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = 1 - alpha
-            v1 = lanes.fill(2 * v0) * gw_total_lanes
-            v2 = (c_lanes * c_lanes) - w_lanes
-            v3 = sqrt(absolute(v2))
-            u_ = v3 + lanes.fill(eps)
-            v4 = gb_total_lanes / v3 / (u_ * u_)
-            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
-            lanes.write_where(hp.line((n,), (1,)), total, active)
-
-
-@choice(hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n,
-    hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain)
-def hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hp: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
-        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - sign(-c[n]**2 + w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n
-    return hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain
-
-
-@task
-def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain(tgc_total: Real1, c: Real1, g: Real1,
-        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*gb_total[n]*tc[n] - (decay*p[n] + towards*g[n])*c[n]*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = c[n]
-        v1 = v0**2
-        v2 = v1 - w[n]
-        v3 = sign(v2)
-        v4 = absolute(v2)
-        v5 = sqrt(v4)
-        v6 = v5 + eps
-        v7 = gb_total[n]
-        v8 = 1 / v5
-        v9 = v0 * v8
-        v10 = v7 * v9
-        v11 = decay * p[n] + towards * g[n]
-        v12 = power(v4, (rational(-3, 2)))
-        v13 = 2 / v4 / v6
-        v14 = v1 * v3
-        total = v3 * (-(rational(1, 2)) * v0 * v11 * v7 * (v12 + v13) * sign(v2) * tw[n] - v10 * decay * tp[n] - v10 * towards * tg[n] + v11 * v7 * (v12 * v14 + v13 * v14 - v8) * tc[n] - v11 * v9 * tgb_total[n]) / v6**2
-        if add != 0:
-            total += tgc_total[n]
-        tgc_total[n] = total
-
-
-@task
-def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n(tgc_total: Real1, c: Real1, g: Real1,
-        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            c_lanes = lanes.read(c.line((n,), (1,)))
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tc_lanes = lanes.read(tc.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = c_lanes * c_lanes
-            v1 = v0 - w_lanes
-            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
-            v3 = absolute(v1)
-            v4 = sqrt(v3)
-            v5 = v4 + lanes.fill(eps)
-            v6 = lanes.fill(one()) / v4
-            v7 = c_lanes * v6
-            v8 = gb_total_lanes * v7
-            v9 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v10 = power(v3, lanes.fill(rational(-3, 2)))
-            v11 = lanes.fill(real(2)) / v3 / v5
-            v12 = v0 * v2
-            total = v2 * ((gb_total_lanes * tc_lanes * v9 * ((v10 * v12) + (v11 * v12) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * gb_total_lanes * tw_lanes * v9 * (v10 + v11) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v8) - (tgb_total_lanes * v7 * v9) - (lanes.fill(decay) * tp_lanes * v8)) / (v5 * v5)
-            if add != 0:
-                total = total + lanes.read(tgc_total.line((n,), (1,)))
-            lanes.write_where(tgc_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = c_lanes * c_lanes
-            v1 = v0 - w_lanes
-            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
-            v3 = absolute(v1)
-            v4 = sqrt(v3)
-            v5 = v4 + lanes.fill(eps)
-            v6 = lanes.fill(one()) / v4
-            v7 = c_lanes * v6
-            v8 = gb_total_lanes * v7
-            v9 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v10 = power(v3, lanes.fill(rational(-3, 2)))
-            v11 = lanes.fill(real(2)) / v3 / v5
-            v12 = v0 * v2
-            total = v2 * ((gb_total_lanes * tc_lanes * v9 * ((v10 * v12) + (v11 * v12) - v6)) - (lanes.fill(rational(1, 2)) * c_lanes * gb_total_lanes * tw_lanes * v9 * (v10 + v11) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v8) - (tgb_total_lanes * v7 * v9) - (lanes.fill(decay) * tp_lanes * v8)) / (v5 * v5)
-            if add != 0:
-                total = total + lanes.read_where(tgc_total.line((n,), (1,)), active)
-            lanes.write_where(tgc_total.line((n,), (1,)), total, active)
-
-
-@choice(tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n,
-    tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain)
-def tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgc_total: Real1, c: Real1, g: Real1, gb_total: Real1,
-        p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*c[n]*gb_total[n]*tw[n]/2 + (decay*p[n] + towards*g[n])*(-1/sqrt(Abs(c[n]**2 - w[n])) + sign(c[n]**2 - w[n])*c[n]**2/Abs(c[n]**2 - w[n])**(3/2) + 2*sign(c[n]**2 - w[n])*c[n]**2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*gb_total[n]*tc[n] - (decay*p[n] + towards*g[n])*c[n]*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])/(eps + sqrt(Abs(c[n]**2 - w[n])))**2
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n
-    return tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain
-
-
-@task
-def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain(tgw_total: Real1, c: Real1, g: Real1,
-        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+        mu: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + (-decay*rate/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 1)*hgp[n]
 
     gather, tasks share n
     """
@@ -1193,25 +900,18 @@ def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain(tgw_total: Real1
     for n in range(first, last):
         v0 = c[n]
         v1 = v0**2 - w[n]
-        v2 = -sign(v1)
-        v3 = absolute(v1)
-        v4 = sqrt(v3)
-        v5 = v4 + eps
-        v6 = gb_total[n]
-        v7 = 2 / v4
-        v8 = v6 * v7
-        v9 = decay * p[n] + towards * g[n]
-        v10 = 2 / v3 / v5 + power(v3, (rational(-3, 2)))
-        total = (rational(1, 4)) * v2 * (2 * v0 * v10 * v6 * v9 * sign(v1) * tc[n] + v10 * v2 * v6 * v9 * tw[n] - v7 * v9 * tgb_total[n] - v8 * decay * tp[n] - v8 * towards * tg[n]) / v5**2
-        if add != 0:
-            total += tgw_total[n]
-        tgw_total[n] = total
+        v2 = sqrt(absolute(v1))
+        v3 = v2 + eps
+        v4 = rate / v3
+        v5 = rate * (decay * p[n] + towards * g[n]) / v2 / v3**2
+        total = v0 * v5 * sign(v1) * hgc_total[n] - v4 * towards * hgg[n] - (rational(1, 2)) * v5 * sign(v1) * hgw_total[n] - mu * rate * hgm[n] + (-v4 * decay + 1) * hgp[n]
+        hgy[n] = total
 
 
 @task
-def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n(tgw_total: Real1, c: Real1, g: Real1,
-        gb_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
+def hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n(hgy: Real1, c: Real1, g: Real1, hgc_total: Real1,
+        hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float,
+        mu: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -1220,75 +920,488 @@ def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n(tgw_total: Real
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
-            tc_lanes = lanes.read(tc.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = (c_lanes * c_lanes) - w_lanes
-            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
-            v2 = absolute(v0)
-            v3 = sqrt(v2)
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(real(2)) / v3
-            v6 = gb_total_lanes * v5
-            v7 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v8 = (lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))
-            total = lanes.fill(rational(1, 4)) * v1 * ((lanes.fill(real(2)) * c_lanes * gb_total_lanes * tc_lanes * v7 * v8 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (gb_total_lanes * tw_lanes * v1 * v7 * v8) - (lanes.fill(towards) * tg_lanes * v6) - (tgb_total_lanes * v5 * v7) - (lanes.fill(decay) * tp_lanes * v6)) / (v4 * v4)
-            if add != 0:
-                total = total + lanes.read(tgw_total.line((n,), (1,)))
-            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+            v1 = sqrt(absolute(v0))
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(rate) / v2
+            v4 = lanes.fill(rate) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
+            total = (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgp_lanes * (lanes.fill(one()) - (lanes.fill(decay) * v3))) - (lanes.fill(towards) * hgg_lanes * v3) - (lanes.fill(mu * rate) * hgm_lanes) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
+            lanes.write_where(hgy.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = (c_lanes * c_lanes) - w_lanes
-            v1 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
-            v2 = absolute(v0)
-            v3 = sqrt(v2)
-            v4 = v3 + lanes.fill(eps)
-            v5 = lanes.fill(real(2)) / v3
-            v6 = gb_total_lanes * v5
-            v7 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            v8 = (lanes.fill(real(2)) / v2 / v4) + power(v2, lanes.fill(rational(-3, 2)))
-            total = lanes.fill(rational(1, 4)) * v1 * ((lanes.fill(real(2)) * c_lanes * gb_total_lanes * tc_lanes * v7 * v8 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (gb_total_lanes * tw_lanes * v1 * v7 * v8) - (lanes.fill(towards) * tg_lanes * v6) - (tgb_total_lanes * v5 * v7) - (lanes.fill(decay) * tp_lanes * v6)) / (v4 * v4)
-            if add != 0:
-                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
-            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+            v1 = sqrt(absolute(v0))
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(rate) / v2
+            v4 = lanes.fill(rate) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) / v1 / (v2 * v2)
+            total = (c_lanes * hgc_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + (hgp_lanes * (lanes.fill(one()) - (lanes.fill(decay) * v3))) - (lanes.fill(towards) * hgg_lanes * v3) - (lanes.fill(mu * rate) * hgm_lanes) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0))))
+            lanes.write_where(hgy.line((n,), (1,)), total, active)
 
 
-@choice(tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n,
-    tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain)
-def tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w(tgw_total: Real1, c: Real1, g: Real1, gb_total: Real1,
-        p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float,
-        eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(c[n]**2 - w[n])) + (decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n] + 2*(decay*p[n] + towards*g[n])*(Abs(c[n]**2 - w[n])**(-3/2) + 2/((eps + sqrt(Abs(c[n]**2 - w[n])))*Abs(c[n]**2 - w[n])))*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(c[n]**2 - w[n])))*sign(-c[n]**2 + w[n])/(4*(eps + sqrt(Abs(c[n]**2 - w[n])))**2)
+@choice(hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n,
+    hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain)
+def hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w(hgy: Real1, c: Real1, g: Real1, hgc_total: Real1, hgg: Real1,
+        hgm: Real1, hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float,
+        rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + (-decay*rate/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 1)*hgp[n]
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_over_n
-    return tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w_plain
+        return hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_over_n
+    return hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w_plain
 
 
 @task
-def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_plain(tgg: Real1, c: Real1,
-        g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
-        tgc_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, task: int, tasks: int) -> None:
-    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+def hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, c: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
+        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        task: int, tasks: int) -> None:
+    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = 1 - alpha
+        v1 = 2 * v0
+        v2 = v1 * gw_total[n]
+        v3 = c[n]
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = (-rate * gy[n] + gb[n]) / v5 / (v5 + eps)**2
+        total = towards * (v0 * hc[n] + v1 * (decay * p[n] + towards * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * towards * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
+        hg[n] = total
+
+
+@task
+def hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
+        rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hc_lanes = lanes.read(hc.line((n,), (1,)))
+            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            hw_lanes = lanes.read(hw.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = 1 - alpha
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (u_ * u_)
+            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hc_lanes = lanes.read_where(hc.line((n,), (1,)), active)
+            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = 1 - alpha
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (u_ * u_)
+            total = lanes.fill(towards) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            lanes.write_where(hg.line((n,), (1,)), total, active)
+
+
+@choice(hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n,
+    hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain)
+def hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hg: Real1, c: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
+        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile) -> Task[...]:
+    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n
+    return hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain
+
+
+@task
+def hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, c: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
+        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        task: int, tasks: int) -> None:
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = 1 - alpha
+        v1 = 2 * v0
+        v2 = v1 * gw_total[n]
+        v3 = c[n]
+        v4 = v3**2 - w[n]
+        v5 = sqrt(absolute(v4))
+        v6 = (-rate * gy[n] + gb[n]) / v5 / (v5 + eps)**2
+        total = decay * (v0 * hc[n] + v1 * (decay * p[n] + towards * g[n]) * hw[n] + v2 * decay * hgp[n] + v2 * towards * hgg[n] - v3 * v6 * sign(v4) * hgc_total[n] + (rational(1, 2)) * v6 * sign(v4) * hgw_total[n])
+        hp[n] = total
+
+
+@task
+def hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
+        rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            hc_lanes = lanes.read(hc.line((n,), (1,)))
+            hgc_total_lanes = lanes.read(hgc_total.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            hw_lanes = lanes.read(hw.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = 1 - alpha
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            hc_lanes = lanes.read_where(hc.line((n,), (1,)), active)
+            hgc_total_lanes = lanes.read_where(hgc_total.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            hw_lanes = lanes.read_where(hw.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = 1 - alpha
+            v1 = lanes.fill(2 * v0) * gw_total_lanes
+            v2 = (c_lanes * c_lanes) - w_lanes
+            v3 = sqrt(absolute(v2))
+            u_ = v3 + lanes.fill(eps)
+            v4 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (u_ * u_)
+            total = lanes.fill(decay) * ((lanes.fill(v0) * hc_lanes) + (lanes.fill(towards) * hgg_lanes * v1) + (lanes.fill(decay) * hgp_lanes * v1) + (lanes.fill(rational(1, 2)) * hgw_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (c_lanes * hgc_total_lanes * v4 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            lanes.write_where(hp.line((n,), (1,)), total, active)
+
+
+@choice(hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n,
+    hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain)
+def hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w(hp: Real1, c: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, hc: Real1, hgc_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1,
+        hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile) -> Task[...]:
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] + (1 - alpha)*hc[n] - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*hgc_total[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_over_n
+    return hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w_plain
+
+
+@task
+def tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_plain(tgc_total: Real1, c: Real1, g: Real1, gb: Real1,
+        gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc: Real1, tgy: Real1, tp: Real1, tw: Real1,
+        w: Real1, I0_2: int, decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgc_total[i0_2] += -decay*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tp[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) + rate*(decay*p[i0_2] + towards*g[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tgy[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) - towards*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tg[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) + tgc[i0_2] + (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*(Abs(c[i0_2]**2 - w[i0_2])**(-3/2) + 2/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))*Abs(c[i0_2]**2 - w[i0_2])))*sign(-c[i0_2]**2 + w[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tw[i0_2]/(2*(eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2) + (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*(-1/sqrt(Abs(c[i0_2]**2 - w[i0_2])) + sign(c[i0_2]**2 - w[i0_2])*c[i0_2]**2/Abs(c[i0_2]**2 - w[i0_2])**(3/2) + 2*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]**2/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))*Abs(c[i0_2]**2 - w[i0_2])))*sign(c[i0_2]**2 - w[i0_2])*tc[i0_2]/(eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2 - (decay*p[i0_2] + towards*g[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tgb[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2])))
+
+    gather, tasks share i0_2
+    """
+    first, last = share(I0_2, task, tasks)
+    for i0_2 in range(first, last):
+        v0 = c[i0_2]
+        v1 = v0**2
+        v2 = v1 - w[i0_2]
+        v3 = sign(v2)
+        v4 = absolute(v2)
+        v5 = sqrt(v4)
+        v6 = v5 + eps
+        v7 = 1 / v6**2
+        v8 = v3 * v7 * (decay * p[i0_2] + towards * g[i0_2])
+        v9 = 1 / v5
+        v10 = v0 * v9
+        v11 = v10 * v8
+        v12 = -rate * gy[i0_2] + gb[i0_2]
+        v13 = v10 * v12 * v3 * v7
+        v14 = power(v4, (rational(-3, 2)))
+        v15 = 2 / v4 / v6
+        v16 = v12 * v8
+        v17 = v1 * v3
+        total = -(rational(1, 2)) * v0 * v16 * (v14 + v15) * sign(v2) * tw[i0_2] + v11 * rate * tgy[i0_2] - v11 * tgb[i0_2] - v13 * decay * tp[i0_2] - v13 * towards * tg[i0_2] + v16 * (v14 * v17 + v15 * v17 - v9) * tc[i0_2] + tgc[i0_2]
+        tgc_total[i0_2] = total
+
+
+@task
+def tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_over_i0_2(tgc_total: Real1, c: Real1, g: Real1, gb: Real1,
+        gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc: Real1, tgy: Real1, tp: Real1, tw: Real1,
+        w: Real1, I0_2: int, decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0_2."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I0_2, lanes.width), task, tasks)
+    for i0_2 in range(first * lanes.width, min(I0_2, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0_2 - i0_2)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((i0_2,), (1,)))
+            g_lanes = lanes.read(g.line((i0_2,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0_2,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0_2,), (1,)))
+            p_lanes = lanes.read(p.line((i0_2,), (1,)))
+            tc_lanes = lanes.read(tc.line((i0_2,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0_2,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((i0_2,), (1,)))
+            tgc_lanes = lanes.read(tgc.line((i0_2,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0_2,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0_2,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0_2,), (1,)))
+            w_lanes = lanes.read(w.line((i0_2,), (1,)))
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / (v5 * v5)
+            v7 = v2 * v6 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            v8 = lanes.fill(one()) / v4
+            v9 = c_lanes * v8
+            v10 = v7 * v9
+            v11 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v12 = v11 * v2 * v6 * v9
+            v13 = power(v3, lanes.fill(rational(-3, 2)))
+            v14 = lanes.fill(real(2)) / v3 / v5
+            v15 = v11 * v7
+            v16 = v0 * v2
+            total = (tc_lanes * v15 * ((v13 * v16) + (v14 * v16) - v8)) + tgc_lanes + (lanes.fill(rate) * tgy_lanes * v10) - (lanes.fill(rational(1, 2)) * c_lanes * tw_lanes * v15 * (v13 + v14) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v12) - (tgb_lanes * v10) - (lanes.fill(decay) * tp_lanes * v12)
+            lanes.write_where(tgc_total.line((i0_2,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((i0_2,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0_2,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0_2,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0_2,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0_2,), (1,)), active)
+            tc_lanes = lanes.read_where(tc.line((i0_2,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0_2,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((i0_2,), (1,)), active)
+            tgc_lanes = lanes.read_where(tgc.line((i0_2,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0_2,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0_2,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0_2,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0_2,), (1,)), active)
+            v0 = c_lanes * c_lanes
+            v1 = v0 - w_lanes
+            v2 = select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))
+            v3 = absolute(v1)
+            v4 = sqrt(v3)
+            v5 = v4 + lanes.fill(eps)
+            v6 = lanes.fill(one()) / (v5 * v5)
+            v7 = v2 * v6 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            v8 = lanes.fill(one()) / v4
+            v9 = c_lanes * v8
+            v10 = v7 * v9
+            v11 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v12 = v11 * v2 * v6 * v9
+            v13 = power(v3, lanes.fill(rational(-3, 2)))
+            v14 = lanes.fill(real(2)) / v3 / v5
+            v15 = v11 * v7
+            v16 = v0 * v2
+            total = (tc_lanes * v15 * ((v13 * v16) + (v14 * v16) - v8)) + tgc_lanes + (lanes.fill(rate) * tgy_lanes * v10) - (lanes.fill(rational(1, 2)) * c_lanes * tw_lanes * v15 * (v13 + v14) * select(v1 > lanes.zero(), lanes.fill(one()), select(v1 < lanes.zero(), -lanes.fill(one()), select(equal(v1, lanes.zero()), lanes.zero(), v1)))) - (lanes.fill(towards) * tg_lanes * v12) - (tgb_lanes * v10) - (lanes.fill(decay) * tp_lanes * v12)
+            lanes.write_where(tgc_total.line((i0_2,), (1,)), total, active)
+
+
+@choice(tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_over_i0_2,
+    tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_plain)
+def tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w(tgc_total: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
+        p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1,
+        I0_2: int, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgc_total[i0_2] += -decay*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tp[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) + rate*(decay*p[i0_2] + towards*g[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tgy[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) - towards*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tg[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2]))) + tgc[i0_2] + (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*(Abs(c[i0_2]**2 - w[i0_2])**(-3/2) + 2/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))*Abs(c[i0_2]**2 - w[i0_2])))*sign(-c[i0_2]**2 + w[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tw[i0_2]/(2*(eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2) + (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_2])*(-1/sqrt(Abs(c[i0_2]**2 - w[i0_2])) + sign(c[i0_2]**2 - w[i0_2])*c[i0_2]**2/Abs(c[i0_2]**2 - w[i0_2])**(3/2) + 2*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]**2/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))*Abs(c[i0_2]**2 - w[i0_2])))*sign(c[i0_2]**2 - w[i0_2])*tc[i0_2]/(eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2 - (decay*p[i0_2] + towards*g[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2]*tgb[i0_2]/((eps + sqrt(Abs(c[i0_2]**2 - w[i0_2])))**2*sqrt(Abs(c[i0_2]**2 - w[i0_2])))
+
+    lanes over i0_2
+    else gather, tasks share i0_2
+    """
+    if tile.lanes.width <= 8 * I0_2:
+        return tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_over_i0_2
+    return tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w_plain
+
+
+@task
+def tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_plain(tgw_total: Real1, c: Real1, g: Real1, gb: Real1,
+        gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1,
+        w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])*tp[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) + rate*(decay*p[i0] + towards*g[i0])*sign(-c[i0]**2 + w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) - towards*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])*tg[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) + tgw[i0] + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(c[i0]**2 - w[i0])**(-3/2) + 2/((eps + sqrt(Abs(c[i0]**2 - w[i0])))*Abs(c[i0]**2 - w[i0])))*sign(-c[i0]**2 + w[i0])**2*tw[i0]/(4*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2) + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(c[i0]**2 - w[i0])**(-3/2) + 2/((eps + sqrt(Abs(c[i0]**2 - w[i0])))*Abs(c[i0]**2 - w[i0])))*sign(-c[i0]**2 + w[i0])*sign(c[i0]**2 - w[i0])*c[i0]*tc[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2) - (decay*p[i0] + towards*g[i0])*sign(-c[i0]**2 + w[i0])*tgb[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0])))
+
+    gather, tasks share i0
+    """
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = c[i0]
+        v1 = v0**2 - w[i0]
+        v2 = absolute(v1)
+        v3 = sqrt(v2)
+        v4 = v3 + eps
+        v5 = 1 / v4**2
+        v6 = v5 * (decay * p[i0] + towards * g[i0])
+        v7 = -sign(v1)
+        v8 = (rational(1, 2)) * v7 / v3
+        v9 = v6 * v8
+        v10 = -rate * gy[i0] + gb[i0]
+        v11 = v10 * v5 * v8
+        v12 = v10 * v6 * (2 / v2 / v4 + power(v2, (rational(-3, 2))))
+        total = (rational(1, 2)) * v0 * v12 * v7 * sign(v1) * tc[i0] - v11 * decay * tp[i0] - v11 * towards * tg[i0] + (rational(1, 4)) * v7**2 * v12 * tw[i0] + v9 * rate * tgy[i0] - v9 * tgb[i0] + tgw[i0]
+        tgw_total[i0] = total
+
+
+@task
+def tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_over_i0(tgw_total: Real1, c: Real1, g: Real1, gb: Real1,
+        gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1,
+        w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
+        if count == lanes.width:
+            c_lanes = lanes.read(c.line((i0,), (1,)))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            tc_lanes = lanes.read(tc.line((i0,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((i0,), (1,)))
+            tgw_lanes = lanes.read(tgw.line((i0,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = absolute(v0)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(one()) / (v3 * v3)
+            v5 = v4 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            v6 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v7 = lanes.fill(rational(1, 2)) * v6 / v2
+            v8 = v5 * v7
+            v9 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v10 = v4 * v7 * v9
+            v11 = v5 * v9 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))
+            total = (lanes.fill(rational(1, 2)) * c_lanes * tc_lanes * v11 * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + tgw_lanes + (lanes.fill(rate) * tgy_lanes * v8) + (lanes.fill(rational(1, 4)) * (v6 * v6) * tw_lanes * v11) - (lanes.fill(towards) * tg_lanes * v10) - (tgb_lanes * v8) - (lanes.fill(decay) * tp_lanes * v10)
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            c_lanes = lanes.read_where(c.line((i0,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            tc_lanes = lanes.read_where(tc.line((i0,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((i0,), (1,)), active)
+            tgw_lanes = lanes.read_where(tgw.line((i0,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
+            v0 = (c_lanes * c_lanes) - w_lanes
+            v1 = absolute(v0)
+            v2 = sqrt(v1)
+            v3 = v2 + lanes.fill(eps)
+            v4 = lanes.fill(one()) / (v3 * v3)
+            v5 = v4 * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))
+            v6 = -select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))
+            v7 = lanes.fill(rational(1, 2)) * v6 / v2
+            v8 = v5 * v7
+            v9 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v10 = v4 * v7 * v9
+            v11 = v5 * v9 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))
+            total = (lanes.fill(rational(1, 2)) * c_lanes * tc_lanes * v11 * v6 * select(v0 > lanes.zero(), lanes.fill(one()), select(v0 < lanes.zero(), -lanes.fill(one()), select(equal(v0, lanes.zero()), lanes.zero(), v0)))) + tgw_lanes + (lanes.fill(rate) * tgy_lanes * v8) + (lanes.fill(rational(1, 4)) * (v6 * v6) * tw_lanes * v11) - (lanes.fill(towards) * tg_lanes * v10) - (tgb_lanes * v8) - (lanes.fill(decay) * tp_lanes * v10)
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, active)
+
+
+@choice(tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_over_i0,
+    tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_plain)
+def tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w(tgw_total: Real1, c: Real1, g: Real1, gb: Real1, gy: Real1,
+        p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])*tp[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) + rate*(decay*p[i0] + towards*g[i0])*sign(-c[i0]**2 + w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) - towards*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])*tg[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0]))) + tgw[i0] + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(c[i0]**2 - w[i0])**(-3/2) + 2/((eps + sqrt(Abs(c[i0]**2 - w[i0])))*Abs(c[i0]**2 - w[i0])))*sign(-c[i0]**2 + w[i0])**2*tw[i0]/(4*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2) + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(c[i0]**2 - w[i0])**(-3/2) + 2/((eps + sqrt(Abs(c[i0]**2 - w[i0])))*Abs(c[i0]**2 - w[i0])))*sign(-c[i0]**2 + w[i0])*sign(c[i0]**2 - w[i0])*c[i0]*tc[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2) - (decay*p[i0] + towards*g[i0])*sign(-c[i0]**2 + w[i0])*tgb[i0]/(2*(eps + sqrt(Abs(c[i0]**2 - w[i0])))**2*sqrt(Abs(c[i0]**2 - w[i0])))
+
+    lanes over i0
+    else gather, tasks share i0
+    """
+    if tile.lanes.width <= 8 * I0:
+        return tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_over_i0
+    return tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w_plain
+
+
+@task
+def tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain(tgg: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
+        tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
+        eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     gather, tasks share n
     """
@@ -1301,16 +1414,17 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
         v4 = v3**2 - w[n]
         v5 = sqrt(absolute(v4))
         v6 = v5 + eps
-        v7 = gb_total[n] / v5 / v6**2
-        total = towards * (v0 * tgc_total[n] + v1 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v2 * decay * tp[n] + v2 * towards * tg[n] - v3 * v7 * sign(v4) * tc[n] + (rational(1, 2)) * v7 * sign(v4) * tw[n] + tgb_total[n] / v6)
+        v7 = 1 / v6
+        v8 = (-rate * gy[n] + gb[n]) / v5 / v6**2
+        total = towards * (v0 * tgc_total[n] + v1 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v2 * decay * tp[n] + v2 * towards * tg[n] - v3 * v8 * sign(v4) * tc[n] - v7 * rate * tgy[n] + v7 * tgb[n] + (rational(1, 2)) * v8 * sign(v4) * tw[n])
         tgg[n] = total
 
 
 @task
-def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_over_n(tgg: Real1, c: Real1,
-        g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
-        tgc_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n(tgg: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
+        tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
+        eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -1319,14 +1433,16 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             tc_lanes = lanes.read(tc.line((n,), (1,)))
             tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((n,), (1,)))
             tgc_total_lanes = lanes.read(tgc_total.line((n,), (1,)))
             tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
             tw_lanes = lanes.read(tw.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
@@ -1335,21 +1451,24 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             v2 = (c_lanes * c_lanes) - w_lanes
             v3 = sqrt(absolute(v2))
             v4 = v3 + lanes.fill(eps)
-            v5 = gb_total_lanes / v3 / (v4 * v4)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            v5 = lanes.fill(one()) / v4
+            v6 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (v4 * v4)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_lanes * v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v6 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (lanes.fill(rate) * tgy_lanes * v5))
             lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((n,), (1,)), active)
             tgc_total_lanes = lanes.read_where(tgc_total.line((n,), (1,)), active)
             tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
             tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
@@ -1358,33 +1477,34 @@ def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w
             v2 = (c_lanes * c_lanes) - w_lanes
             v3 = sqrt(absolute(v2))
             v4 = v3 + lanes.fill(eps)
-            v5 = gb_total_lanes / v3 / (v4 * v4)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_total_lanes / v4) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v5 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))))
+            v5 = lanes.fill(one()) / v4
+            v6 = (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v3 / (v4 * v4)
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v1) + (tgb_lanes * v5) + (lanes.fill(v0) * tgc_total_lanes) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v1) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (c_lanes * tc_lanes * v6 * select(v2 > lanes.zero(), lanes.fill(one()), select(v2 < lanes.zero(), -lanes.fill(one()), select(equal(v2, lanes.zero()), lanes.zero(), v2)))) - (lanes.fill(rate) * tgy_lanes * v5))
             lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 
-@choice(tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_over_n,
-    tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_plain)
-def tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w(tgg: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tgc_total: Real1,
-        tgw_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float,
-        towards: float, tile: Tile) -> Task[...]:
-    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
+@choice(tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n,
+    tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain)
+def tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w(tgg: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
+        tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + (1 - alpha)*tgc_total[n] + tgb[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - (-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_over_n
-    return tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w_plain
+        return tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n
+    return tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain
 
 
 @task
-def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_plain(tgp: Real1, c: Real1,
-        g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
-        tgc_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float,
-        decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + tgy[n]
+def tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain(tgp: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
+        tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
+        eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + (-decay*rate/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 1)*tgy[n]
 
     gather, tasks share n
     """
@@ -1397,16 +1517,17 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
         v4 = v3**2 - w[n]
         v5 = sqrt(absolute(v4))
         v6 = v5 + eps
-        v7 = decay * gb_total[n] / v5 / v6**2
-        total = v0 * v2 * decay**2 * tp[n] + v1 * v2 * towards * tg[n] + 2 * v1 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v1 * tgc_total[n] - v3 * v7 * sign(v4) * tc[n] + (rational(1, 2)) * v7 * sign(v4) * tw[n] + tgy[n] + decay * tgb_total[n] / v6
+        v7 = decay / v6
+        v8 = decay * (-rate * gy[n] + gb[n]) / v5 / v6**2
+        total = v0 * v2 * decay**2 * tp[n] + v1 * v2 * towards * tg[n] + 2 * v1 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v1 * tgc_total[n] - v3 * v8 * sign(v4) * tc[n] + v7 * tgb[n] + (rational(1, 2)) * v8 * sign(v4) * tw[n] + (-v7 * rate + 1) * tgy[n]
         tgp[n] = total
 
 
 @task
-def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_over_n(tgp: Real1, c: Real1,
-        g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1,
-        tgc_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float,
-        decay: float, eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n(tgp: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
+        tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
+        eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -1415,12 +1536,13 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
         if count == lanes.width:
             c_lanes = lanes.read(c.line((n,), (1,)))
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             tc_lanes = lanes.read(tc.line((n,), (1,)))
             tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((n,), (1,)))
             tgc_total_lanes = lanes.read(tgc_total.line((n,), (1,)))
             tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
@@ -1433,19 +1555,21 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
             v3 = (c_lanes * c_lanes) - w_lanes
             v4 = sqrt(absolute(v3))
             v5 = v4 + lanes.fill(eps)
-            v6 = lanes.fill(decay) * gb_total_lanes / v4 / (v5 * v5)
-            total = (lanes.fill(v1 * towards) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v5) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
+            v6 = lanes.fill(decay) / v5
+            v7 = lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v4 / (v5 * v5)
+            total = (lanes.fill(v1 * towards) * tg_lanes * v2) + (tgb_lanes * v6) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (tgy_lanes * (lanes.fill(one()) - (lanes.fill(rate) * v6))) + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v7 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v7 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             c_lanes = lanes.read_where(c.line((n,), (1,)), active)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             tc_lanes = lanes.read_where(tc.line((n,), (1,)), active)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((n,), (1,)), active)
             tgc_total_lanes = lanes.read_where(tgc_total.line((n,), (1,)), active)
             tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
@@ -1458,25 +1582,26 @@ def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_
             v3 = (c_lanes * c_lanes) - w_lanes
             v4 = sqrt(absolute(v3))
             v5 = v4 + lanes.fill(eps)
-            v6 = lanes.fill(decay) * gb_total_lanes / v4 / (v5 * v5)
-            total = (lanes.fill(v1 * towards) * tg_lanes * v2) + (lanes.fill(decay) * tgb_total_lanes / v5) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v6 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
+            v6 = lanes.fill(decay) / v5
+            v7 = lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / v4 / (v5 * v5)
+            total = (lanes.fill(v1 * towards) * tg_lanes * v2) + (tgb_lanes * v6) + (lanes.fill(v1) * tgc_total_lanes) + (lanes.fill(2 * v1) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (tgy_lanes * (lanes.fill(one()) - (lanes.fill(rate) * v6))) + (lanes.fill(v0 * decay**2) * tp_lanes * v2) + (lanes.fill(rational(1, 2)) * tw_lanes * v7 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3)))) - (c_lanes * tc_lanes * v7 * select(v3 > lanes.zero(), lanes.fill(one()), select(v3 < lanes.zero(), -lanes.fill(one()), select(equal(v3, lanes.zero()), lanes.zero(), v3))))
             lanes.write_where(tgp.line((n,), (1,)), total, active)
 
 
-@choice(tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_over_n,
-    tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_plain)
-def tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w(tgp: Real1, c: Real1, g: Real1,
-        gb_total: Real1, gw_total: Real1, p: Real1, tc: Real1, tg: Real1, tgb_total: Real1, tgc_total: Real1,
+@choice(tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n,
+    tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain)
+def tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w(tgp: Real1, c: Real1, g: Real1,
+        gb: Real1, gw_total: Real1, gy: Real1, p: Real1, tc: Real1, tg: Real1, tgb: Real1, tgc_total: Real1,
         tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, tile: Tile) -> Task[...]:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(-c[n]**2 + w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*sign(c[n]**2 - w[n])*c[n]*gb_total[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + tgy[n]
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*(1 - alpha)*tgc_total[n] + decay*tgb[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(-c[n]**2 + w[n])*tw[n]/(2*(eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(c[n]**2 - w[n])*c[n]*tc[n]/((eps + sqrt(Abs(c[n]**2 - w[n])))**2*sqrt(Abs(c[n]**2 - w[n]))) + (-decay*rate/(eps + sqrt(Abs(c[n]**2 - w[n]))) + 1)*tgy[n]
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_over_n
-    return tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w_plain
+        return tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_over_n
+    return tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -1504,7 +1629,6 @@ DEFINITION = Definition(
         Tensor('gb', ('N',)),
         Tensor('gw_total', ('N',)),
         Tensor('gc_total', ('N',)),
-        Tensor('gb_total', ('N',)),
         Tensor('gp', ('N',)),
         Tensor('gg', ('N',)),
         Tensor('gv', ('N',)),
@@ -1525,7 +1649,6 @@ DEFINITION = Definition(
         Tensor('hga', ('N',)),
         Tensor('hgm', ('N',)),
         Tensor('hc', ('N',)),
-        Tensor('hgb_total', ('N',)),
         Tensor('hgc_total', ('N',)),
         Tensor('hgw_total', ('N',)),
         Tensor('hw', ('N',)),
@@ -1542,9 +1665,8 @@ DEFINITION = Definition(
         Tensor('tgw', ('N',)),
         Tensor('tgc', ('N',)),
         Tensor('tgb', ('N',)),
-        Tensor('tgw_total', ('N',)),
         Tensor('tgc_total', ('N',)),
-        Tensor('tgb_total', ('N',)),
+        Tensor('tgw_total', ('N',)),
         Tensor('tgp', ('N',)),
         Tensor('tgg', ('N',)),
         Tensor('tgv', ('N',)),
@@ -1609,51 +1731,23 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gm[n] += mu*(-rate*gy[n] + gb[n])  # as gm[n] of rmsprop_step
+                    gm_from_gb_gy,
+                    ('gm', 'gb', 'gy'),
                     ('N',),
-                    linear=('gw',),
+                    reals=('mu', 'rate'),
                 ),
-                Phase(  # gc_total[i0_2] += gc[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gc_total', 'gc'),
+                Phase(  # gc_total[i0_2] += gc[i0_2] - (decay*p[i0_2] + towards*g[i0_2])*(-rate*gy[i0_2] + gb[i0_...
+                    gc_total_from_c_g_gb_gc_gy_p_w,
+                    ('gc_total', 'c', 'g', 'gb', 'gc', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gc',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(-c[...
+                    gw_total_from_c_g_gb_gw_gy_p_w,
+                    ('gw_total', 'c', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gm[n] += mu*gb_total[n]  # as gm[n] of sgd_step
-                    gm_from_gb_total,
-                    ('gm', 'gb_total'),
-                    ('N',),
-                    reals=('mu',),
-                    linear=('gb_total',),
-                ),
-                Phase(  # gc_total[n] += -(decay*p[n] + towards*g[n])*sign(c[n]**2 - w[n])*c[n]*gb_total[n]/((eps...
-                    gc_total_from_c_g_gb_total_p_w,
-                    ('gc_total', 'c', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('c', 'gb_total'),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps +...
-                    gw_total_from_c_g_gb_total_p_w,
-                    ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # ga[n] += alpha*gc_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1670,16 +1764,16 @@ DEFINITION = Definition(
                     linear=('gw_total',),
                 ),
                 Phase(  # gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (1 - alpha)*g...
-                    gg_from_c_g_gb_total_gc_total_gw_total_p_w,
-                    ('gg', 'c', 'g', 'gb_total', 'gc_total', 'gw_total', 'p', 'w'),
+                    gg_from_c_g_gb_gc_total_gw_total_gy_p_w,
+                    ('gg', 'c', 'g', 'gb', 'gc_total', 'gw_total', 'gy', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(1 - alpha...
-                    gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w,
-                    ('gp', 'c', 'g', 'gb_total', 'gc_total', 'gw_total', 'gy', 'p', 'w'),
+                    gp_from_c_g_gb_gc_total_gw_total_gy_p_w,
+                    ('gp', 'c', 'g', 'gb', 'gc_total', 'gw_total', 'gy', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
             ),
         ),
@@ -1729,31 +1823,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(-c[...
+                    gw_total_from_c_g_gb_gw_gy_p_w,
+                    ('gw_total', 'c', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps +...
-                    gw_total_from_c_g_gb_total_p_w,
-                    ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hgw_total[n] += alpha*hgv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
@@ -1767,49 +1841,41 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # hc[n] += (-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]*hgg[n]/sqrt(Abs(c...
-                    hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w,
-                    ('hc', 'c', 'g', 'gb_total', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
+                Phase(  # hgw[i0] += hgw_total[i0]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
+                    ('hgw', 'hgw_total'),
                     ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    linear=('hgw_total',),
                 ),
-                Phase(  # hw[n] += (-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*hgg[n]/sqrt(Abs(c[n]**2...
-                    hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w,
-                    ('hw', 'c', 'g', 'gb_total', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
+                Phase(  # hc[n] += (-rate*gy[n] + gb[n])*(-decay*c[n]*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*...
+                    hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w,
+                    ('hc', 'c', 'g', 'gb', 'gy', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
                     ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hg...
-                    hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w,
-                    ('hgb_total', 'c', 'g', 'hgc_total', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'mu', 'towards'),
-                ),
-                Phase(  # hgy[n] += -rate*hgb_total[n] + hgp[n]  # as y[n] of rmsprop_step
-                    y_from_b_p,
-                    ('hgy', 'hgb_total', 'hgp'),
-                    ('N',),
-                    reals=('rate',),
-                ),
-                Phase(  # hgb[i0_3] += hgb_total[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgb', 'hgb_total'),
-                    ('N',),
-                    linear=('hgb_total',),
-                ),
-                Phase(  # hgc[i0_2] += hgc_total[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
+                Phase(  # hgc[i0_2] += hgc_total[i0_2]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
                     ('hgc', 'hgc_total'),
                     ('N',),
                     linear=('hgc_total',),
                 ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgw', 'hgw_total'),
+                Phase(  # hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*h...
+                    hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w,
+                    ('hw', 'c', 'g', 'gb', 'gy', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
                     ('N',),
-                    linear=('hgw_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
+                ),
+                Phase(  # hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + mu*hgm[n] + towards*hgg[n]/(...
+                    hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w,
+                    ('hgb', 'c', 'g', 'hgc_total', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'mu', 'towards'),
+                ),
+                Phase(  # hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(c[n]**2 - w[n]))) + rat...
+                    hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w,
+                    ('hgy', 'c', 'g', 'hgc_total', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'mu', 'rate', 'towards'),
                 ),
                 Phase(  # ha[n] += alpha*hc[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1819,16 +1885,16 @@ DEFINITION = Definition(
                     linear=('hc',),
                 ),
                 Phase(  # hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_tot...
-                    hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w,
-                    ('hg', 'c', 'g', 'gb_total', 'gw_total', 'hc', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
+                    hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w,
+                    ('hg', 'c', 'g', 'gb', 'gw_total', 'gy', 'hc', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total...
-                    hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w,
-                    ('hp', 'c', 'g', 'gb_total', 'gw_total', 'hc', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
+                    hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w,
+                    ('hp', 'c', 'g', 'gb', 'gw_total', 'gy', 'hc', 'hgc_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hv[n] += alpha*hw[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1855,31 +1921,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(-c[...
+                    gw_total_from_c_g_gb_gw_gy_p_w,
+                    ('gw_total', 'c', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gb_total[i0_3] += gb[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]  # as gb_total[n] of rmsprop_step
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(-c[n]**2 + w[n])*gb_total[n]/(2*(eps +...
-                    gw_total_from_c_g_gb_total_p_w,
-                    ('gw_total', 'c', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...  # as tw[n] of rmsprop_step
                     tw_from_g_p_tg_tp_tv,
@@ -1893,49 +1939,23 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgw_total', 'tgw'),
+                Phase(  # tgm[n] += mu*(-rate*tgy[n] + tgb[n])  # as gm[n] of rmsprop_step
+                    gm_from_gb_gy,
+                    ('tgm', 'tgb', 'tgy'),
                     ('N',),
-                    linear=('tgw',),
+                    reals=('mu', 'rate'),
                 ),
-                Phase(  # tgc_total[i0_2] += tgc[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgc_total', 'tgc'),
+                Phase(  # tgc_total[i0_2] += -decay*(-rate*gy[i0_2] + gb[i0_2])*sign(c[i0_2]**2 - w[i0_2])*c[i0_2...
+                    tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w,
+                    ('tgc_total', 'c', 'g', 'gb', 'gy', 'p', 'tc', 'tg', 'tgb', 'tgc', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    linear=('tgc',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # tgb_total[i0_3] += tgb[i0_3]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgb_total', 'tgb'),
+                Phase(  # tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(-c[i0]**2 + w[i0])*tp[i0]/(2*(eps ...
+                    tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w,
+                    ('tgw_total', 'c', 'g', 'gb', 'gy', 'p', 'tc', 'tg', 'tgb', 'tgw', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    linear=('tgb',),
-                ),
-                Phase(  # tgb_total[n] += -rate*tgy[n]  # as gb_total[n] of rmsprop_step
-                    gb_total_from_gy,
-                    ('tgb_total', 'tgy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('tgy',),
-                ),
-                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n] of sgd_step
-                    gm_from_gb_total,
-                    ('tgm', 'tgb_total'),
-                    ('N',),
-                    reals=('mu',),
-                    linear=('tgb_total',),
-                ),
-                Phase(  # tgc_total[n] += (-decay*c[n]*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - towards*c[n]...
-                    tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w,
-                    ('tgc_total', 'c', 'g', 'gb_total', 'p', 'tc', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                ),
-                Phase(  # tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(c[n]**2 - w[n])) - 2*towards*gb_to...
-                    tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w,
-                    ('tgw_total', 'c', 'g', 'gb_total', 'p', 'tc', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tga[n] += alpha*tgc_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1951,17 +1971,17 @@ DEFINITION = Definition(
                     reals=('alpha',),
                     linear=('tgw_total',),
                 ),
-                Phase(  # tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_tot...
-                    tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w,
-                    ('tgg', 'c', 'g', 'gb_total', 'gw_total', 'p', 'tc', 'tg', 'tgb_total', 'tgc_total', 'tgw_total', 'tp', 'tw', 'w'),
+                Phase(  # tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(...
+                    tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w,
+                    ('tgg', 'c', 'g', 'gb', 'gw_total', 'gy', 'p', 'tc', 'tg', 'tgb', 'tgc_total', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_tot...
-                    tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w,
-                    ('tgp', 'c', 'g', 'gb_total', 'gw_total', 'p', 'tc', 'tg', 'tgb_total', 'tgc_total', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
+                    tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w,
+                    ('tgp', 'c', 'g', 'gb', 'gw_total', 'gy', 'p', 'tc', 'tg', 'tgb', 'tgc_total', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
             ),
         ),
@@ -1971,25 +1991,26 @@ DEFINITION = Definition(
         'c_from_a_g_p: lanes over n; else gather, tasks share n',
         'b_from_c_g_m_p_w: lanes over n; else gather, tasks share n',
         'y_from_b_p: that of kernels.generated.rmsprop_step',
-        'gb_total_from_gb: that of kernels.generated.sgd_step',
-        'gb_total_from_gy: that of kernels.generated.rmsprop_step',
+        'gm_from_gb_gy: that of kernels.generated.rmsprop_step',
+        'gc_total_from_c_g_gb_gc_gy_p_w: lanes over i0_2; else gather, tasks share i0_2',
+        'gw_total_from_c_g_gb_gw_gy_p_w: lanes over i0; else gather, tasks share i0',
         'gm_from_gb_total: that of kernels.generated.sgd_step',
-        'gc_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
-        'gw_total_from_c_g_gb_total_p_w: lanes over n; else gather, tasks share n',
-        'gg_from_c_g_gb_total_gc_total_gw_total_p_w: lanes over n; else gather, tasks share n',
-        'gp_from_c_g_gb_total_gc_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
+        'gg_from_c_g_gb_gc_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
+        'gp_from_c_g_gb_gc_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: that of kernels.generated.rmsprop_step',
         'tc_from_ta_tg_tp: lanes over n; else gather, tasks share n',
         'tb_from_a_g_p_tc_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
         'hgc_total_from_hga_hgg_hgp: lanes over n; else gather, tasks share n',
-        'hc_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hw_from_c_g_gb_total_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hgb_total_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hg_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'hp_from_c_g_gb_total_gw_total_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgc_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_c_g_gb_total_p_tc_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
-        'tgg_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tp_tw_w: lanes over n; else gather, tasks share n',
-        'tgp_from_c_g_gb_total_gw_total_p_tc_tg_tgb_total_tgc_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
+        'hgb_from_hgb_total: that of kernels.generated.sgd_step',
+        'hc_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hw_from_c_g_gb_gy_hgc_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hgb_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hgy_from_c_g_hgc_total_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hg_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
+        'hp_from_c_g_gb_gw_total_gy_hc_hgc_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
+        'tgc_total_from_c_g_gb_gy_p_tc_tg_tgb_tgc_tgy_tp_tw_w: lanes over i0_2; else gather, tasks share i0_2',
+        'tgw_total_from_c_g_gb_gy_p_tc_tg_tgb_tgw_tgy_tp_tw_w: lanes over i0; else gather, tasks share i0',
+        'tgg_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgp_from_c_g_gb_gw_total_gy_p_tc_tg_tgb_tgc_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),
 )

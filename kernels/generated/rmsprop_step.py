@@ -8,8 +8,8 @@
 from __future__ import annotations
 
 from kernels.generated.sgd_step import (
-    gb_total_from_gb,
     gm_from_gb_total,
+    hgb_from_hgb_total,
 )
 from kernels.runtime import (
     Definition,
@@ -186,22 +186,20 @@ def y_from_b_p(y: Real1, b: Real1, p: Real1, N: int, rate: float, tile: Tile) ->
 
 
 @task
-def gb_total_from_gy_plain(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, task: int,
+def gm_from_gb_gy_plain(gm: Real1, gb: Real1, gy: Real1, N: int, mu: float, rate: float, task: int,
         tasks: int) -> None:
-    """gb_total[n] += -rate*gy[n]
+    """gm[n] += mu*(-rate*gy[n] + gb[n])
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = -rate * gy[n]
-        if add != 0:
-            total += gb_total[n]
-        gb_total[n] = total
+        total = mu * (-rate * gy[n] + gb[n])
+        gm[n] = total
 
 
 @task
-def gb_total_from_gy_over_n(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, tile: Tile, task: int,
+def gm_from_gb_gy_over_n(gm: Real1, gb: Real1, gy: Real1, N: int, mu: float, rate: float, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
@@ -209,112 +207,110 @@ def gb_total_from_gy_over_n(gb_total: Real1, gy: Real1, N: int, rate: float, add
     for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
         count = min(lanes.width, N - n)
         if count == lanes.width:
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gy_lanes = lanes.read(gy.line((n,), (1,)))
-            total = -(lanes.fill(rate) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read(gb_total.line((n,), (1,)))
-            lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
+            total = lanes.fill(mu) * (gb_lanes - (lanes.fill(rate) * gy_lanes))
+            lanes.write_where(gm.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            total = -(lanes.fill(rate) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
-            lanes.write_where(gb_total.line((n,), (1,)), total, active)
+            total = lanes.fill(mu) * (gb_lanes - (lanes.fill(rate) * gy_lanes))
+            lanes.write_where(gm.line((n,), (1,)), total, active)
 
 
-@choice(gb_total_from_gy_over_n, gb_total_from_gy_plain)
-def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, rate: float, add: int, tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*gy[n]
+@choice(gm_from_gb_gy_over_n, gm_from_gb_gy_plain)
+def gm_from_gb_gy(gm: Real1, gb: Real1, gy: Real1, N: int, mu: float, rate: float, tile: Tile) -> Task[...]:
+    """gm[n] += mu*(-rate*gy[n] + gb[n])
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gb_total_from_gy_over_n
-    return gb_total_from_gy_plain
+        return gm_from_gb_gy_over_n
+    return gm_from_gb_gy_plain
 
 
 @task
-def gw_total_from_g_gb_total_p_w_plain(gw_total: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, task: int, tasks: int) -> None:
-    """gw_total[n] += -(decay*p[n] + towards*g[n])*sign(w[n])*gb_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+def gw_total_from_g_gb_gw_gy_p_w_plain(gw_total: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1, p: Real1,
+        w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(w[i0])/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0])))
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = w[n]
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = w[i0]
         v1 = sqrt(absolute(v0))
-        total = -(rational(1, 2)) * (decay * p[n] + towards * g[n]) * sign(v0) * gb_total[n] / v1 / (v1 + eps)**2
-        if add != 0:
-            total += gw_total[n]
-        gw_total[n] = total
+        total = gw[i0] - (rational(1, 2)) * (decay * p[i0] + towards * g[i0]) * (-rate * gy[i0] + gb[i0]) * sign(v0) / v1 / (v1 + eps)**2
+        gw_total[i0] = total
 
 
 @task
-def gw_total_from_g_gb_total_p_w_over_n(gw_total: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def gw_total_from_g_gb_gw_gy_p_w_over_i0(gw_total: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1, p: Real1,
+        w: Real1, I0: int, decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gw_lanes = lanes.read(gw.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
             v0 = sqrt(absolute(w_lanes))
             u_ = v0 + lanes.fill(eps)
-            total = -(lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
-            if add != 0:
-                total = total + lanes.read(gw_total.line((n,), (1,)))
-            lanes.write_where(gw_total.line((n,), (1,)), total, lanes.where(True))
+            total = gw_lanes - (lanes.fill(rational(1, 2)) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gw_lanes = lanes.read_where(gw.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
             v0 = sqrt(absolute(w_lanes))
             u_ = v0 + lanes.fill(eps)
-            total = -(lanes.fill(rational(1, 2)) * gb_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
-            if add != 0:
-                total = total + lanes.read_where(gw_total.line((n,), (1,)), active)
-            lanes.write_where(gw_total.line((n,), (1,)), total, active)
+            total = gw_lanes - (lanes.fill(rational(1, 2)) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (u_ * u_))
+            lanes.write_where(gw_total.line((i0,), (1,)), total, active)
 
 
-@choice(gw_total_from_g_gb_total_p_w_over_n, gw_total_from_g_gb_total_p_w_plain)
-def gw_total_from_g_gb_total_p_w(gw_total: Real1, g: Real1, gb_total: Real1, p: Real1, w: Real1, N: int,
-        decay: float, eps: float, towards: float, add: int, tile: Tile) -> Task[...]:
-    """gw_total[n] += -(decay*p[n] + towards*g[n])*sign(w[n])*gb_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+@choice(gw_total_from_g_gb_gw_gy_p_w_over_i0, gw_total_from_g_gb_gw_gy_p_w_plain)
+def gw_total_from_g_gb_gw_gy_p_w(gw_total: Real1, g: Real1, gb: Real1, gw: Real1, gy: Real1, p: Real1, w: Real1,
+        I0: int, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(w[i0])/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0])))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return gw_total_from_g_gb_total_p_w_over_n
-    return gw_total_from_g_gb_total_p_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return gw_total_from_g_gb_gw_gy_p_w_over_i0
+    return gw_total_from_g_gb_gw_gy_p_w_plain
 
 
 @task
-def gg_from_g_gb_total_gw_total_p_w_plain(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, w: Real1,
-        N: int, alpha: float, decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + gb_total[n]/(eps + sqrt(Abs(w[n]))))
+def gg_from_g_gb_gw_total_gy_p_w_plain(gg: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1,
+        w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, task: int,
+        tasks: int) -> None:
+    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (-rate*gy[n] + gb[n])/(eps + sqrt(Abs(w[n]))))
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = towards * (2 * (1 - alpha) * (decay * p[n] + towards * g[n]) * gw_total[n] + gb_total[n] / (eps + sqrt(absolute(w[n]))))
+        total = towards * (2 * (1 - alpha) * (decay * p[n] + towards * g[n]) * gw_total[n] + (-rate * gy[n] + gb[n]) / (eps + sqrt(absolute(w[n]))))
         gg[n] = total
 
 
 @task
-def gg_from_g_gb_total_gw_total_p_w_over_n(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1,
-        w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int,
-        tasks: int) -> None:
+def gg_from_g_gb_gw_total_gy_p_w_over_n(gg: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1,
+        w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -322,54 +318,57 @@ def gg_from_g_gb_total_gw_total_p_w_over_n(gg: Real1, g: Real1, gb_total: Real1,
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute(w_lanes)))) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + ((gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute(w_lanes)))))
             lanes.write_where(gg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = lanes.fill(towards) * ((gb_total_lanes / (lanes.fill(eps) + sqrt(absolute(w_lanes)))) + (lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))))
+            total = lanes.fill(towards) * ((lanes.fill(2 - 2 * alpha) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + ((gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute(w_lanes)))))
             lanes.write_where(gg.line((n,), (1,)), total, active)
 
 
-@choice(gg_from_g_gb_total_gw_total_p_w_over_n, gg_from_g_gb_total_gw_total_p_w_plain)
-def gg_from_g_gb_total_gw_total_p_w(gg: Real1, g: Real1, gb_total: Real1, gw_total: Real1, p: Real1, w: Real1,
-        N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile) -> Task[...]:
-    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + gb_total[n]/(eps + sqrt(Abs(w[n]))))
+@choice(gg_from_g_gb_gw_total_gy_p_w_over_n, gg_from_g_gb_gw_total_gy_p_w_plain)
+def gg_from_g_gb_gw_total_gy_p_w(gg: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (-rate*gy[n] + gb[n])/(eps + sqrt(Abs(w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gg_from_g_gb_total_gw_total_p_w_over_n
-    return gg_from_g_gb_total_gw_total_p_w_plain
+        return gg_from_g_gb_gw_total_gy_p_w_over_n
+    return gg_from_g_gb_gw_total_gy_p_w_plain
 
 
 @task
-def gp_from_g_gb_total_gw_total_gy_p_w_plain(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1,
-        p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, task: int,
+def gp_from_g_gb_gw_total_gy_p_w_plain(gp: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1,
+        w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, task: int,
         tasks: int) -> None:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(w[n]))) + gy[n]
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(-rate*gy[n] + gb[n])/(eps + sqrt(Abs(w[n]))) + gy[n]
 
     gather, tasks share n
     """
     first, last = share(N, task, tasks)
     for n in range(first, last):
-        total = 2 * decay * (1 - alpha) * (decay * p[n] + towards * g[n]) * gw_total[n] + decay * gb_total[n] / (eps + sqrt(absolute(w[n]))) + gy[n]
+        v0 = gy[n]
+        total = v0 + 2 * decay * (1 - alpha) * (decay * p[n] + towards * g[n]) * gw_total[n] + decay * (-v0 * rate + gb[n]) / (eps + sqrt(absolute(w[n])))
         gp[n] = total
 
 
 @task
-def gp_from_g_gb_total_gw_total_gy_p_w_over_n(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1,
-        p: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int,
-        tasks: int) -> None:
+def gp_from_g_gb_gw_total_gy_p_w_over_n(gp: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1,
+        w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile,
+        task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -377,36 +376,36 @@ def gp_from_g_gb_total_gw_total_gy_p_w_over_n(gp: Real1, g: Real1, gb_total: Rea
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
             gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             w_lanes = lanes.read(w.line((n,), (1,)))
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute(w_lanes)))) + (lanes.fill(2 * decay * (1 - alpha)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(2 * decay * (1 - alpha)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes + (lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute(w_lanes))))
             lanes.write_where(gp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
             gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            total = (lanes.fill(decay) * gb_total_lanes / (lanes.fill(eps) + sqrt(absolute(w_lanes)))) + (lanes.fill(2 * decay * (1 - alpha)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes
+            total = (lanes.fill(2 * decay * (1 - alpha)) * gw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + gy_lanes + (lanes.fill(decay) * (gb_lanes - (lanes.fill(rate) * gy_lanes)) / (lanes.fill(eps) + sqrt(absolute(w_lanes))))
             lanes.write_where(gp.line((n,), (1,)), total, active)
 
 
-@choice(gp_from_g_gb_total_gw_total_gy_p_w_over_n, gp_from_g_gb_total_gw_total_gy_p_w_plain)
-def gp_from_g_gb_total_gw_total_gy_p_w(gp: Real1, g: Real1, gb_total: Real1, gw_total: Real1, gy: Real1, p: Real1,
-        w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile) -> Task[...]:
-    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*gb_total[n]/(eps + sqrt(Abs(w[n]))) + gy[n]
+@choice(gp_from_g_gb_gw_total_gy_p_w_over_n, gp_from_g_gb_gw_total_gy_p_w_plain)
+def gp_from_g_gb_gw_total_gy_p_w(gp: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1, p: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(-rate*gy[n] + gb[n])/(eps + sqrt(Abs(w[n]))) + gy[n]
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return gp_from_g_gb_total_gw_total_gy_p_w_over_n
-    return gp_from_g_gb_total_gw_total_gy_p_w_plain
+        return gp_from_g_gb_gw_total_gy_p_w_over_n
+    return gp_from_g_gb_gw_total_gy_p_w_plain
 
 
 @task
@@ -540,10 +539,10 @@ def tb_from_g_p_tg_tm_tp_tw_v(tb: Real1, g: Real1, p: Real1, tg: Real1, tm: Real
 
 
 @task
-def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
-        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float, task: int,
-        tasks: int) -> None:
-    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gb_total[n]/(4*(eps + sqrt(Abs(w[n])))**2)
+def hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_plain(hw: Real1, g: Real1, gb: Real1, gy: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        task: int, tasks: int) -> None:
+    """hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
 
     gather, tasks share n
     """
@@ -555,14 +554,14 @@ def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain(hw: Real1, g: Real1, gb_total
         v3 = sqrt(v2)
         v4 = v3 + eps
         v5 = 2 / v3
-        total = (rational(1, 4)) * v1 * (v1 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * (decay * p[n] + towards * g[n]) * hgw_total[n] - v5 * decay * hgp[n] - v5 * towards * hgg[n]) * gb_total[n] / v4**2
+        total = (rational(1, 4)) * v1 * (-rate * gy[n] + gb[n]) * (v1 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * (decay * p[n] + towards * g[n]) * hgw_total[n] - v5 * decay * hgp[n] - v5 * towards * hgg[n]) / v4**2
         hw[n] = total
 
 
 @task
-def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
-        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float, tile: Tile,
-        task: int, tasks: int) -> None:
+def hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb: Real1, gy: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -570,7 +569,8 @@ def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb_tota
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgg_lanes = lanes.read(hgg.line((n,), (1,)))
             hgp_lanes = lanes.read(hgp.line((n,), (1,)))
             hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
@@ -581,12 +581,13 @@ def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb_tota
             v2 = sqrt(v1)
             v3 = v2 + lanes.fill(eps)
             v4 = lanes.fill(real(2)) / v2
-            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v0 * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
+            total = lanes.fill(rational(1, 4)) * v0 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
             lanes.write_where(hw.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
             hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
             hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
@@ -597,29 +598,29 @@ def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n(hw: Real1, g: Real1, gb_tota
             v2 = sqrt(v1)
             v3 = v2 + lanes.fill(eps)
             v4 = lanes.fill(real(2)) / v2
-            total = lanes.fill(rational(1, 4)) * gb_total_lanes * v0 * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
+            total = lanes.fill(rational(1, 4)) * v0 * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * ((hgw_total_lanes * v0 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2)))) * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(towards) * hgg_lanes * v4) - (lanes.fill(decay) * hgp_lanes * v4)) / (v3 * v3)
             lanes.write_where(hw.line((n,), (1,)), total, active)
 
 
-@choice(hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n, hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain)
-def hw_from_g_gb_total_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gb_total: Real1, hgg: Real1, hgp: Real1,
-        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, towards: float,
+@choice(hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_over_n, hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_plain)
+def hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w(hw: Real1, g: Real1, gb: Real1, gy: Real1, hgg: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, rate: float, towards: float,
         tile: Tile) -> Task[...]:
-    """hw[n] += (-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])*gb_total[n]/(4*(eps + sqrt(Abs(w[n])))**2)
+    """hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*hgw_total[n])*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_over_n
-    return hw_from_g_gb_total_hgg_hgp_hgw_total_p_w_plain
+        return hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_over_n
+    return hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w_plain
 
 
 @task
-def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
+def hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_plain(hgb: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
         hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, towards: float,
         task: int, tasks: int) -> None:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(w[n]))) - (decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+    """hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(w[n]))) - (decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
 
     gather, tasks share n
     """
@@ -630,13 +631,13 @@ def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_plain(hgb_total: Real1, g: Real1,
         v2 = v1 + eps
         v3 = 1 / v2
         total = v3 * decay * hgp[n] + v3 * towards * hgg[n] + mu * hgm[n] - (rational(1, 2)) * (decay * p[n] + towards * g[n]) * sign(v0) * hgw_total[n] / v1 / v2**2
-        hgb_total[n] = total
+        hgb[n] = total
 
 
 @task
-def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Real1, g: Real1, hgg: Real1, hgm: Real1,
-        hgp: Real1, hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float,
-        towards: float, tile: Tile, task: int, tasks: int) -> None:
+def hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, towards: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -654,7 +655,7 @@ def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Real1, g: Real1
             v1 = v0 + lanes.fill(eps)
             v2 = lanes.fill(one()) / v1
             total = (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v2) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
-            lanes.write_where(hgb_total.line((n,), (1,)), total, lanes.where(True))
+            lanes.write_where(hgb.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
@@ -668,28 +669,97 @@ def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n(hgb_total: Real1, g: Real1
             v1 = v0 + lanes.fill(eps)
             v2 = lanes.fill(one()) / v1
             total = (lanes.fill(towards) * hgg_lanes * v2) + (lanes.fill(mu) * hgm_lanes) + (lanes.fill(decay) * hgp_lanes * v2) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
-            lanes.write_where(hgb_total.line((n,), (1,)), total, active)
+            lanes.write_where(hgb.line((n,), (1,)), total, active)
 
 
-@choice(hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n, hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_plain)
-def hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w(hgb_total: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
-        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, towards: float,
-        tile: Tile) -> Task[...]:
-    """hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(w[n]))) - (decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
+@choice(hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n, hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_plain)
+def hgb_from_g_hgg_hgm_hgp_hgw_total_p_w(hgb: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1,
+        p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, towards: float, tile: Tile) -> Task[...]:
+    """hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt(Abs(w[n]))) - (decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n])))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n
-    return hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w_plain
+        return hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n
+    return hgb_from_g_hgg_hgm_hgp_hgw_total_p_w_plain
 
 
 @task
-def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int,
-        alpha: float, decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - sign(w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
+def hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_plain(hgy: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, rate: float,
+        towards: float, task: int, tasks: int) -> None:
+    """hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + (-decay*rate/(eps + sqrt(Abs(w[n]))) + 1)*hgp[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = w[n]
+        v1 = sqrt(absolute(v0))
+        v2 = v1 + eps
+        v3 = rate / v2
+        total = -v3 * towards * hgg[n] - mu * rate * hgm[n] + (-v3 * decay + 1) * hgp[n] + (rational(1, 2)) * rate * (decay * p[n] + towards * g[n]) * sign(v0) * hgw_total[n] / v1 / v2**2
+        hgy[n] = total
+
+
+@task
+def hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n(hgy: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1,
+        hgw_total: Real1, p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, rate: float,
+        towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            hgg_lanes = lanes.read(hgg.line((n,), (1,)))
+            hgm_lanes = lanes.read(hgm.line((n,), (1,)))
+            hgp_lanes = lanes.read(hgp.line((n,), (1,)))
+            hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = sqrt(absolute(w_lanes))
+            v1 = v0 + lanes.fill(eps)
+            v2 = lanes.fill(rate) / v1
+            total = (hgp_lanes * (lanes.fill(one()) - (lanes.fill(decay) * v2))) + (lanes.fill((rational(1, 2)) * rate) * hgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)) - (lanes.fill(towards) * hgg_lanes * v2) - (lanes.fill(mu * rate) * hgm_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
+            hgm_lanes = lanes.read_where(hgm.line((n,), (1,)), active)
+            hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
+            hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = sqrt(absolute(w_lanes))
+            v1 = v0 + lanes.fill(eps)
+            v2 = lanes.fill(rate) / v1
+            total = (hgp_lanes * (lanes.fill(one()) - (lanes.fill(decay) * v2))) + (lanes.fill((rational(1, 2)) * rate) * hgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)) - (lanes.fill(towards) * hgg_lanes * v2) - (lanes.fill(mu * rate) * hgm_lanes)
+            lanes.write_where(hgy.line((n,), (1,)), total, active)
+
+
+@choice(hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n, hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_plain)
+def hgy_from_g_hgg_hgm_hgp_hgw_total_p_w(hgy: Real1, g: Real1, hgg: Real1, hgm: Real1, hgp: Real1, hgw_total: Real1,
+        p: Real1, w: Real1, N: int, decay: float, eps: float, mu: float, rate: float, towards: float,
+        tile: Tile) -> Task[...]:
+    """hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(w[n]))) + rate*(decay*p[n] + towards*g[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + (-decay*rate/(eps + sqrt(Abs(w[n]))) + 1)*hgp[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_over_n
+    return hgy_from_g_hgg_hgm_hgp_hgw_total_p_w_plain
+
+
+@task
+def hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float,
+        decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - (-rate*gy[n] + gb[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     gather, tasks share n
     """
@@ -699,14 +769,14 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain(hg: Real1, g: Rea
         v1 = v0 * gw_total[n]
         v2 = w[n]
         v3 = sqrt(absolute(v2))
-        total = towards * (v0 * (decay * p[n] + towards * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * towards * hgg[n] - (rational(1, 2)) * sign(v2) * gb_total[n] * hgw_total[n] / v3 / (v3 + eps)**2)
+        total = towards * (v0 * (decay * p[n] + towards * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * towards * hgg[n] - (rational(1, 2)) * (-rate * gy[n] + gb[n]) * sign(v2) * hgw_total[n] / v3 / (v3 + eps)**2)
         hg[n] = total
 
 
 @task
-def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int,
-        alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -714,8 +784,9 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Re
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgg_lanes = lanes.read(hgg.line((n,), (1,)))
             hgp_lanes = lanes.read(hgp.line((n,), (1,)))
             hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
@@ -725,13 +796,14 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Re
             v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
             v1 = sqrt(absolute(w_lanes))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
+            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
             hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
             hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
@@ -741,30 +813,30 @@ def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hg: Real1, g: Re
             v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
             v1 = sqrt(absolute(w_lanes))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
+            total = lanes.fill(towards) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hg.line((n,), (1,)), total, active)
 
 
-@choice(hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n,
-    hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain)
-def hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w(hg: Real1, g: Real1, gb_total: Real1, gw_total: Real1,
+@choice(hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n,
+    hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain)
+def hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hg: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1,
         hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, tile: Tile) -> Task[...]:
-    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - sign(w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - (-rate*gy[n] + gb[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n
-    return hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain
+        return hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n
+    return hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain
 
 
 @task
-def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int,
-        alpha: float, decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - sign(w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
+def hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float,
+        decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - (-rate*gy[n] + gb[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     gather, tasks share n
     """
@@ -774,14 +846,14 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain(hp: Real1, g: Rea
         v1 = v0 * gw_total[n]
         v2 = w[n]
         v3 = sqrt(absolute(v2))
-        total = decay * (v0 * (decay * p[n] + towards * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * towards * hgg[n] - (rational(1, 2)) * sign(v2) * gb_total[n] * hgw_total[n] / v3 / (v3 + eps)**2)
+        total = decay * (v0 * (decay * p[n] + towards * g[n]) * hw[n] + v1 * decay * hgp[n] + v1 * towards * hgg[n] - (rational(1, 2)) * (-rate * gy[n] + gb[n]) * sign(v2) * hgw_total[n] / v3 / (v3 + eps)**2)
         hp[n] = total
 
 
 @task
-def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int,
-        alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -789,8 +861,9 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Re
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             hgg_lanes = lanes.read(hgg.line((n,), (1,)))
             hgp_lanes = lanes.read(hgp.line((n,), (1,)))
             hgw_total_lanes = lanes.read(hgw_total.line((n,), (1,)))
@@ -800,13 +873,14 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Re
             v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
             v1 = sqrt(absolute(w_lanes))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
+            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hp.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             hgg_lanes = lanes.read_where(hgg.line((n,), (1,)), active)
             hgp_lanes = lanes.read_where(hgp.line((n,), (1,)), active)
             hgw_total_lanes = lanes.read_where(hgw_total.line((n,), (1,)), active)
@@ -816,122 +890,130 @@ def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n(hp: Real1, g: Re
             v0 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
             v1 = sqrt(absolute(w_lanes))
             u_ = v1 + lanes.fill(eps)
-            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * gb_total_lanes * hgw_total_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
+            total = lanes.fill(decay) * ((lanes.fill(towards) * hgg_lanes * v0) + (lanes.fill(decay) * hgp_lanes * v0) + (lanes.fill(2 - 2 * alpha) * hw_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) - (lanes.fill(rational(1, 2)) * hgw_total_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v1 / (u_ * u_)))
             lanes.write_where(hp.line((n,), (1,)), total, active)
 
 
-@choice(hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n,
-    hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain)
-def hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gb_total: Real1, gw_total: Real1,
+@choice(hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n,
+    hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain)
+def hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w(hp: Real1, g: Real1, gb: Real1, gw_total: Real1, gy: Real1,
         hgg: Real1, hgp: Real1, hgw_total: Real1, hw: Real1, p: Real1, w: Real1, N: int, alpha: float, decay: float,
-        eps: float, towards: float, tile: Tile) -> Task[...]:
-    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - sign(w[n])*gb_total[n]*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total[n]*hgg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*hw[n] - (-rate*gy[n] + gb[n])*sign(w[n])*hgw_total[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_over_n
-    return hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w_plain
+        return hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_over_n
+    return hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w_plain
 
 
 @task
-def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
-        towards: float, add: int, task: int, tasks: int) -> None:
-    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gb_total[n]*tw[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+def tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_plain(tgw_total: Real1, g: Real1, gb: Real1, gy: Real1,
+        p: Real1, tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(w[i0])*tp[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) - towards*(-rate*gy[i0] + gb[i0])*sign(w[i0])*tg[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + tgw[i0] + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(w[i0])**(-3/2) + 2/((eps + sqrt(Abs(w[i0])))*Abs(w[i0])))*sign(w[i0])**2*tw[i0]/(4*(eps + sqrt(Abs(w[i0])))**2) - (decay*p[i0] + towards*g[i0])*sign(w[i0])*tgb[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0])))
 
-    gather, tasks share n
+    gather, tasks share i0
     """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = w[n]
-        v1 = sign(v0)
-        v2 = absolute(v0)
-        v3 = sqrt(v2)
-        v4 = v3 + eps
-        v5 = gb_total[n]
-        v6 = 2 / v3
-        v7 = v5 * v6
-        v8 = decay * p[n] + towards * g[n]
-        total = (rational(1, 4)) * v1 * (v1 * v5 * v8 * (2 / v2 / v4 + power(v2, (rational(-3, 2)))) * tw[n] - v6 * v8 * tgb_total[n] - v7 * decay * tp[n] - v7 * towards * tg[n]) / v4**2
-        if add != 0:
-            total += tgw_total[n]
-        tgw_total[n] = total
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        v0 = w[i0]
+        v1 = absolute(v0)
+        v2 = sqrt(v1)
+        v3 = v2 + eps
+        v4 = 1 / v3**2
+        v5 = decay * p[i0] + towards * g[i0]
+        v6 = 1 / v2
+        v7 = sign(v0)
+        v8 = (rational(1, 2)) * v6 * v7
+        v9 = -rate * gy[i0] + gb[i0]
+        v10 = v4 * v8 * v9
+        total = -v10 * decay * tp[i0] - v10 * towards * tg[i0] + (rational(1, 2)) * v4 * v5 * v6 * v7 * rate * tgy[i0] + (rational(1, 4)) * v7**2 * v4 * v5 * v9 * (2 / v1 / v3 + power(v1, (rational(-3, 2)))) * tw[i0] - v4 * v5 * v8 * tgb[i0] + tgw[i0]
+        tgw_total[i0] = total
 
 
 @task
-def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
-        towards: float, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
+def tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_over_i0(tgw_total: Real1, g: Real1, gb: Real1, gy: Real1,
+        p: Real1, tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int,
+        decay: float, eps: float, rate: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
     lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
         if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = absolute(w_lanes)
-            v2 = sqrt(v1)
-            v3 = v2 + lanes.fill(eps)
-            v4 = lanes.fill(real(2)) / v2
-            v5 = gb_total_lanes * v4
-            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = lanes.fill(rational(1, 4)) * v0 * ((gb_total_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v5) - (tgb_total_lanes * v4 * v6) - (lanes.fill(decay) * tp_lanes * v5)) / (v3 * v3)
-            if add != 0:
-                total = total + lanes.read(tgw_total.line((n,), (1,)))
-            lanes.write_where(tgw_total.line((n,), (1,)), total, lanes.where(True))
+            g_lanes = lanes.read(g.line((i0,), (1,)))
+            gb_lanes = lanes.read(gb.line((i0,), (1,)))
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            p_lanes = lanes.read(p.line((i0,), (1,)))
+            tg_lanes = lanes.read(tg.line((i0,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((i0,), (1,)))
+            tgw_lanes = lanes.read(tgw.line((i0,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((i0,), (1,)))
+            tp_lanes = lanes.read(tp.line((i0,), (1,)))
+            tw_lanes = lanes.read(tw.line((i0,), (1,)))
+            w_lanes = lanes.read(w.line((i0,), (1,)))
+            v0 = absolute(w_lanes)
+            v1 = sqrt(v0)
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / (v2 * v2)
+            v4 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v5 = lanes.fill(one()) / v1
+            v6 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v7 = lanes.fill(rational(1, 2)) * v5 * v6
+            v8 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v9 = v3 * v7 * v8
+            total = tgw_lanes + (lanes.fill((rational(1, 2)) * rate) * tgy_lanes * v3 * v4 * v5 * v6) + (lanes.fill(rational(1, 4)) * (v6 * v6) * tw_lanes * v3 * v4 * v8 * ((lanes.fill(real(2)) / v0 / v2) + power(v0, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v9) - (tgb_lanes * v3 * v4 * v7) - (lanes.fill(decay) * tp_lanes * v9)
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
-            v1 = absolute(w_lanes)
-            v2 = sqrt(v1)
-            v3 = v2 + lanes.fill(eps)
-            v4 = lanes.fill(real(2)) / v2
-            v5 = gb_total_lanes * v4
-            v6 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
-            total = lanes.fill(rational(1, 4)) * v0 * ((gb_total_lanes * tw_lanes * v0 * v6 * ((lanes.fill(real(2)) / v1 / v3) + power(v1, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v5) - (tgb_total_lanes * v4 * v6) - (lanes.fill(decay) * tp_lanes * v5)) / (v3 * v3)
-            if add != 0:
-                total = total + lanes.read_where(tgw_total.line((n,), (1,)), active)
-            lanes.write_where(tgw_total.line((n,), (1,)), total, active)
+            g_lanes = lanes.read_where(g.line((i0,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((i0,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((i0,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((i0,), (1,)), active)
+            tgw_lanes = lanes.read_where(tgw.line((i0,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((i0,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((i0,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((i0,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((i0,), (1,)), active)
+            v0 = absolute(w_lanes)
+            v1 = sqrt(v0)
+            v2 = v1 + lanes.fill(eps)
+            v3 = lanes.fill(one()) / (v2 * v2)
+            v4 = (lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes)
+            v5 = lanes.fill(one()) / v1
+            v6 = select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes)))
+            v7 = lanes.fill(rational(1, 2)) * v5 * v6
+            v8 = gb_lanes - (lanes.fill(rate) * gy_lanes)
+            v9 = v3 * v7 * v8
+            total = tgw_lanes + (lanes.fill((rational(1, 2)) * rate) * tgy_lanes * v3 * v4 * v5 * v6) + (lanes.fill(rational(1, 4)) * (v6 * v6) * tw_lanes * v3 * v4 * v8 * ((lanes.fill(real(2)) / v0 / v2) + power(v0, lanes.fill(rational(-3, 2))))) - (lanes.fill(towards) * tg_lanes * v9) - (tgb_lanes * v3 * v4 * v7) - (lanes.fill(decay) * tp_lanes * v9)
+            lanes.write_where(tgw_total.line((i0,), (1,)), total, active)
 
 
-@choice(tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n,
-    tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain)
-def tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w(tgw_total: Real1, g: Real1, gb_total: Real1, p: Real1,
-        tg: Real1, tgb_total: Real1, tp: Real1, tw: Real1, w: Real1, N: int, decay: float, eps: float,
-        towards: float, add: int, tile: Tile) -> Task[...]:
-    """tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(w[n])) - 2*towards*gb_total[n]*tg[n]/sqrt(Abs(w[n])) + (decay*p[n] + towards*g[n])*(Abs(w[n])**(-3/2) + 2/((eps + sqrt(Abs(w[n])))*Abs(w[n])))*sign(w[n])*gb_total[n]*tw[n] - 2*(decay*p[n] + towards*g[n])*tgb_total[n]/sqrt(Abs(w[n])))*sign(w[n])/(4*(eps + sqrt(Abs(w[n])))**2)
+@choice(tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_over_i0,
+    tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_plain)
+def tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w(tgw_total: Real1, g: Real1, gb: Real1, gy: Real1, p: Real1,
+        tg: Real1, tgb: Real1, tgw: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1, I0: int, decay: float,
+        eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(w[i0])*tp[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + rate*(decay*p[i0] + towards*g[i0])*sign(w[i0])*tgy[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) - towards*(-rate*gy[i0] + gb[i0])*sign(w[i0])*tg[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0]))) + tgw[i0] + (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*(Abs(w[i0])**(-3/2) + 2/((eps + sqrt(Abs(w[i0])))*Abs(w[i0])))*sign(w[i0])**2*tw[i0]/(4*(eps + sqrt(Abs(w[i0])))**2) - (decay*p[i0] + towards*g[i0])*sign(w[i0])*tgb[i0]/(2*(eps + sqrt(Abs(w[i0])))**2*sqrt(Abs(w[i0])))
 
-    lanes over n
-    else gather, tasks share n
+    lanes over i0
+    else gather, tasks share i0
     """
-    if tile.lanes.width <= 8 * N:
-        return tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_over_n
-    return tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w_plain
+    if tile.lanes.width <= 8 * I0:
+        return tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_over_i0
+    return tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w_plain
 
 
 @task
-def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_plain(tgg: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1,
-        N: int, alpha: float, decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + tgb_total[n]/(eps + sqrt(Abs(w[n]))) - sign(w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
+def tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain(tgg: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(w[n]))) + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + tgb[n]/(eps + sqrt(Abs(w[n]))) - (-rate*gy[n] + gb[n])*sign(w[n])*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     gather, tasks share n
     """
@@ -940,16 +1022,18 @@ def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_plain(tgg: Rea
         v0 = w[n]
         v1 = sqrt(absolute(v0))
         v2 = v1 + eps
-        v3 = 2 - 2 * alpha
-        v4 = v3 * gw_total[n]
-        total = towards * (v3 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v4 * decay * tp[n] + v4 * towards * tg[n] + tgb_total[n] / v2 - (rational(1, 2)) * sign(v0) * gb_total[n] * tw[n] / v1 / v2**2)
+        v3 = 1 / v2
+        v4 = 2 - 2 * alpha
+        v5 = v4 * gw_total[n]
+        total = towards * (-v3 * rate * tgy[n] + v3 * tgb[n] + v4 * (decay * p[n] + towards * g[n]) * tgw_total[n] + v5 * decay * tp[n] + v5 * towards * tg[n] - (rational(1, 2)) * (-rate * gy[n] + gb[n]) * sign(v0) * tw[n] / v1 / v2**2)
         tgg[n] = total
 
 
 @task
-def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n(tgg: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1,
-        N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int, tasks: int) -> None:
+def tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n(tgg: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1,
+        tw: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
     first, last = share(ceil_div(N, lanes.width), task, tasks)
@@ -957,90 +1041,12 @@ def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n(tgg: Re
         count = min(lanes.width, N - n)
         if count == lanes.width:
             g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
             gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
             p_lanes = lanes.read(p.line((n,), (1,)))
             tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
-            tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
-            tp_lanes = lanes.read(tp.line((n,), (1,)))
-            tw_lanes = lanes.read(tw.line((n,), (1,)))
-            w_lanes = lanes.read(w.line((n,), (1,)))
-            v0 = sqrt(absolute(w_lanes))
-            v1 = v0 + lanes.fill(eps)
-            v2 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v1) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
-            lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
-            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
-            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
-            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
-            tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
-            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
-            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
-            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
-            v0 = sqrt(absolute(w_lanes))
-            v1 = v0 + lanes.fill(eps)
-            v2 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
-            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v2) + (tgb_total_lanes / v1) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v2) - (lanes.fill(rational(1, 2)) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
-            lanes.write_where(tgg.line((n,), (1,)), total, active)
-
-
-@choice(tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n,
-    tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_plain)
-def tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w(tgg: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tp: Real1, tw: Real1, w: Real1,
-        N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile) -> Task[...]:
-    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + tgb_total[n]/(eps + sqrt(Abs(w[n]))) - sign(w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_over_n
-    return tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w_plain
-
-
-@task
-def tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_plain(tgp: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1,
-        w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, task: int, tasks: int) -> None:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(w[n]))) - decay*sign(w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + tgy[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        v0 = w[n]
-        v1 = sqrt(absolute(v0))
-        v2 = v1 + eps
-        v3 = 2 - 2 * alpha
-        v4 = v3 * gw_total[n]
-        total = v3 * decay * (decay * p[n] + towards * g[n]) * tgw_total[n] + v4 * decay**2 * tp[n] + v4 * decay * towards * tg[n] + tgy[n] + decay * tgb_total[n] / v2 - (rational(1, 2)) * decay * sign(v0) * gb_total[n] * tw[n] / v1 / v2**2
-        tgp[n] = total
-
-
-@task
-def tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_over_n(tgp: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1,
-        w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            g_lanes = lanes.read(g.line((n,), (1,)))
-            gb_total_lanes = lanes.read(gb_total.line((n,), (1,)))
-            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
-            p_lanes = lanes.read(p.line((n,), (1,)))
-            tg_lanes = lanes.read(tg.line((n,), (1,)))
-            tgb_total_lanes = lanes.read(tgb_total.line((n,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((n,), (1,)))
             tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
             tgy_lanes = lanes.read(tgy.line((n,), (1,)))
             tp_lanes = lanes.read(tp.line((n,), (1,)))
@@ -1048,18 +1054,19 @@ def tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_over_n(tgp
             w_lanes = lanes.read(w.line((n,), (1,)))
             v0 = sqrt(absolute(w_lanes))
             v1 = v0 + lanes.fill(eps)
-            v2 = 2 - 2 * alpha
-            v3 = lanes.fill(v2) * gw_total_lanes
-            total = (lanes.fill(decay * towards) * tg_lanes * v3) + (lanes.fill(decay) * tgb_total_lanes / v1) + (lanes.fill(v2 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(decay**2) * tp_lanes * v3) - (lanes.fill((rational(1, 2)) * decay) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
-            lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
+            v2 = lanes.fill(one()) / v1
+            v3 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v3) + (tgb_lanes * v2) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v3) - (lanes.fill(rate) * tgy_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
+            lanes.write_where(tgg.line((n,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             g_lanes = lanes.read_where(g.line((n,), (1,)), active)
-            gb_total_lanes = lanes.read_where(gb_total.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
             gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
             p_lanes = lanes.read_where(p.line((n,), (1,)), active)
             tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
-            tgb_total_lanes = lanes.read_where(tgb_total.line((n,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((n,), (1,)), active)
             tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
             tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
             tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
@@ -1067,25 +1074,113 @@ def tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_over_n(tgp
             w_lanes = lanes.read_where(w.line((n,), (1,)), active)
             v0 = sqrt(absolute(w_lanes))
             v1 = v0 + lanes.fill(eps)
-            v2 = 2 - 2 * alpha
-            v3 = lanes.fill(v2) * gw_total_lanes
-            total = (lanes.fill(decay * towards) * tg_lanes * v3) + (lanes.fill(decay) * tgb_total_lanes / v1) + (lanes.fill(v2 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + tgy_lanes + (lanes.fill(decay**2) * tp_lanes * v3) - (lanes.fill((rational(1, 2)) * decay) * gb_total_lanes * tw_lanes * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
-            lanes.write_where(tgp.line((n,), (1,)), total, active)
+            v2 = lanes.fill(one()) / v1
+            v3 = lanes.fill(2 - 2 * alpha) * gw_total_lanes
+            total = lanes.fill(towards) * ((lanes.fill(towards) * tg_lanes * v3) + (tgb_lanes * v2) + (lanes.fill(2 - 2 * alpha) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (lanes.fill(decay) * tp_lanes * v3) - (lanes.fill(rate) * tgy_lanes * v2) - (lanes.fill(rational(1, 2)) * tw_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1)))
+            lanes.write_where(tgg.line((n,), (1,)), total, active)
 
 
-@choice(tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_over_n,
-    tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_plain)
-def tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w(tgp: Real1, g: Real1, gb_total: Real1,
-        gw_total: Real1, p: Real1, tg: Real1, tgb_total: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1,
-        w: Real1, N: int, alpha: float, decay: float, eps: float, towards: float, tile: Tile) -> Task[...]:
-    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*tgb_total[n]/(eps + sqrt(Abs(w[n]))) - decay*sign(w[n])*gb_total[n]*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + tgy[n]
+@choice(tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n,
+    tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain)
+def tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w(tgg: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(w[n]))) + 2*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + tgb[n]/(eps + sqrt(Abs(w[n]))) - (-rate*gy[n] + gb[n])*sign(w[n])*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))))
 
     lanes over n
     else gather, tasks share n
     """
     if tile.lanes.width <= 8 * N:
-        return tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_over_n
-    return tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w_plain
+        return tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n
+    return tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain
+
+
+@task
+def tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain(tgp: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, task: int, tasks: int) -> None:
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*tgb[n]/(eps + sqrt(Abs(w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(w[n])*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + (-decay*rate/(eps + sqrt(Abs(w[n]))) + 1)*tgy[n]
+
+    gather, tasks share n
+    """
+    first, last = share(N, task, tasks)
+    for n in range(first, last):
+        v0 = w[n]
+        v1 = sqrt(absolute(v0))
+        v2 = v1 + eps
+        v3 = decay / v2
+        v4 = 2 - 2 * alpha
+        v5 = v4 * gw_total[n]
+        total = v3 * tgb[n] + v4 * decay * (decay * p[n] + towards * g[n]) * tgw_total[n] + v5 * decay**2 * tp[n] + v5 * decay * towards * tg[n] + (-v3 * rate + 1) * tgy[n] - (rational(1, 2)) * decay * (-rate * gy[n] + gb[n]) * sign(v0) * tw[n] / v1 / v2**2
+        tgp[n] = total
+
+
+@task
+def tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n(tgp: Real1, g: Real1, gb: Real1,
+        gw_total: Real1, gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1,
+        tw: Real1, w: Real1, N: int, alpha: float, decay: float, eps: float, rate: float, towards: float,
+        tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over n."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(N, lanes.width), task, tasks)
+    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
+        count = min(lanes.width, N - n)
+        if count == lanes.width:
+            g_lanes = lanes.read(g.line((n,), (1,)))
+            gb_lanes = lanes.read(gb.line((n,), (1,)))
+            gw_total_lanes = lanes.read(gw_total.line((n,), (1,)))
+            gy_lanes = lanes.read(gy.line((n,), (1,)))
+            p_lanes = lanes.read(p.line((n,), (1,)))
+            tg_lanes = lanes.read(tg.line((n,), (1,)))
+            tgb_lanes = lanes.read(tgb.line((n,), (1,)))
+            tgw_total_lanes = lanes.read(tgw_total.line((n,), (1,)))
+            tgy_lanes = lanes.read(tgy.line((n,), (1,)))
+            tp_lanes = lanes.read(tp.line((n,), (1,)))
+            tw_lanes = lanes.read(tw.line((n,), (1,)))
+            w_lanes = lanes.read(w.line((n,), (1,)))
+            v0 = sqrt(absolute(w_lanes))
+            v1 = v0 + lanes.fill(eps)
+            v2 = lanes.fill(decay) / v1
+            v3 = 2 - 2 * alpha
+            v4 = lanes.fill(v3) * gw_total_lanes
+            total = (lanes.fill(decay * towards) * tg_lanes * v4) + (tgb_lanes * v2) + (lanes.fill(v3 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (tgy_lanes * (lanes.fill(one()) - (lanes.fill(rate) * v2))) + (lanes.fill(decay**2) * tp_lanes * v4) - (lanes.fill((rational(1, 2)) * decay) * tw_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
+            lanes.write_where(tgp.line((n,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            g_lanes = lanes.read_where(g.line((n,), (1,)), active)
+            gb_lanes = lanes.read_where(gb.line((n,), (1,)), active)
+            gw_total_lanes = lanes.read_where(gw_total.line((n,), (1,)), active)
+            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
+            p_lanes = lanes.read_where(p.line((n,), (1,)), active)
+            tg_lanes = lanes.read_where(tg.line((n,), (1,)), active)
+            tgb_lanes = lanes.read_where(tgb.line((n,), (1,)), active)
+            tgw_total_lanes = lanes.read_where(tgw_total.line((n,), (1,)), active)
+            tgy_lanes = lanes.read_where(tgy.line((n,), (1,)), active)
+            tp_lanes = lanes.read_where(tp.line((n,), (1,)), active)
+            tw_lanes = lanes.read_where(tw.line((n,), (1,)), active)
+            w_lanes = lanes.read_where(w.line((n,), (1,)), active)
+            v0 = sqrt(absolute(w_lanes))
+            v1 = v0 + lanes.fill(eps)
+            v2 = lanes.fill(decay) / v1
+            v3 = 2 - 2 * alpha
+            v4 = lanes.fill(v3) * gw_total_lanes
+            total = (lanes.fill(decay * towards) * tg_lanes * v4) + (tgb_lanes * v2) + (lanes.fill(v3 * decay) * tgw_total_lanes * ((lanes.fill(towards) * g_lanes) + (lanes.fill(decay) * p_lanes))) + (tgy_lanes * (lanes.fill(one()) - (lanes.fill(rate) * v2))) + (lanes.fill(decay**2) * tp_lanes * v4) - (lanes.fill((rational(1, 2)) * decay) * tw_lanes * (gb_lanes - (lanes.fill(rate) * gy_lanes)) * select(w_lanes > lanes.zero(), lanes.fill(one()), select(w_lanes < lanes.zero(), -lanes.fill(one()), select(equal(w_lanes, lanes.zero()), lanes.zero(), w_lanes))) / v0 / (v1 * v1))
+            lanes.write_where(tgp.line((n,), (1,)), total, active)
+
+
+@choice(tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n,
+    tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain)
+def tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w(tgp: Real1, g: Real1, gb: Real1, gw_total: Real1,
+        gy: Real1, p: Real1, tg: Real1, tgb: Real1, tgw_total: Real1, tgy: Real1, tp: Real1, tw: Real1, w: Real1,
+        N: int, alpha: float, decay: float, eps: float, rate: float, towards: float, tile: Tile) -> Task[...]:
+    """tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_total[n]*tg[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tgw_total[n] + decay*tgb[n]/(eps + sqrt(Abs(w[n]))) - decay*(-rate*gy[n] + gb[n])*sign(w[n])*tw[n]/(2*(eps + sqrt(Abs(w[n])))**2*sqrt(Abs(w[n]))) + (-decay*rate/(eps + sqrt(Abs(w[n]))) + 1)*tgy[n]
+
+    lanes over n
+    else gather, tasks share n
+    """
+    if tile.lanes.width <= 8 * N:
+        return tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_over_n
+    return tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w_plain
 
 
 def sizes(N: int) -> dict[str, int]:
@@ -1109,7 +1204,6 @@ DEFINITION = Definition(
         Tensor('gw', ('N',)),
         Tensor('gb', ('N',)),
         Tensor('gw_total', ('N',)),
-        Tensor('gb_total', ('N',)),
         Tensor('gp', ('N',)),
         Tensor('gg', ('N',)),
         Tensor('gv', ('N',)),
@@ -1125,7 +1219,6 @@ DEFINITION = Definition(
         Tensor('hgg', ('N',)),
         Tensor('hgv', ('N',)),
         Tensor('hgm', ('N',)),
-        Tensor('hgb_total', ('N',)),
         Tensor('hgw_total', ('N',)),
         Tensor('hw', ('N',)),
         Tensor('hp', ('N',)),
@@ -1139,7 +1232,6 @@ DEFINITION = Definition(
         Tensor('tgw', ('N',)),
         Tensor('tgb', ('N',)),
         Tensor('tgw_total', ('N',)),
-        Tensor('tgb_total', ('N',)),
         Tensor('tgp', ('N',)),
         Tensor('tgg', ('N',)),
         Tensor('tgv', ('N',)),
@@ -1191,38 +1283,17 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gm[n] += mu*(-rate*gy[n] + gb[n])
+                    gm_from_gb_gy,
+                    ('gm', 'gb', 'gy'),
                     ('N',),
-                    linear=('gw',),
+                    reals=('mu', 'rate'),
                 ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(w[i...
+                    gw_total_from_g_gb_gw_gy_p_w,
+                    ('gw_total', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gm[n] += mu*gb_total[n]  # as gm[n] of sgd_step
-                    gm_from_gb_total,
-                    ('gm', 'gb_total'),
-                    ('N',),
-                    reals=('mu',),
-                    linear=('gb_total',),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(w[n])*gb_total[n]/(2*(eps + sqrt(Abs(w...
-                    gw_total_from_g_gb_total_p_w,
-                    ('gw_total', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # gv[n] += alpha*gw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1231,17 +1302,17 @@ DEFINITION = Definition(
                     reals=('alpha',),
                     linear=('gw_total',),
                 ),
-                Phase(  # gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + gb_total[n]/(...
-                    gg_from_g_gb_total_gw_total_p_w,
-                    ('gg', 'g', 'gb_total', 'gw_total', 'p', 'w'),
+                Phase(  # gg[n] += towards*(2*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + (-rate*gy[n] ...
+                    gg_from_g_gb_gw_total_gy_p_w,
+                    ('gg', 'g', 'gb', 'gw_total', 'gy', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
-                Phase(  # gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*gb_total[n...
-                    gp_from_g_gb_total_gw_total_gy_p_w,
-                    ('gp', 'g', 'gb_total', 'gw_total', 'gy', 'p', 'w'),
+                Phase(  # gp[n] += 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*gw_total[n] + decay*(-rate*gy[...
+                    gp_from_g_gb_gw_total_gy_p_w,
+                    ('gp', 'g', 'gb', 'gw_total', 'gy', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
             ),
         ),
@@ -1279,31 +1350,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(w[i...
+                    gw_total_from_g_gb_gw_gy_p_w,
+                    ('gw_total', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(w[n])*gb_total[n]/(2*(eps + sqrt(Abs(w...
-                    gw_total_from_g_gb_total_p_w,
-                    ('gw_total', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hgw_total[n] += alpha*hgv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*hgp[n] +...  # as tw[n]
                     tw_from_g_p_tg_tp_tv,
@@ -1311,48 +1362,41 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # hw[n] += (-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt(Abs(w[n])) + (decay*p...
-                    hw_from_g_gb_total_hgg_hgp_hgw_total_p_w,
-                    ('hw', 'g', 'gb_total', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
-                ),
-                Phase(  # hgb_total[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps ...
-                    hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w,
-                    ('hgb_total', 'g', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'mu', 'towards'),
-                ),
-                Phase(  # hgy[n] += -rate*hgb_total[n] + hgp[n]  # as y[n]
-                    y_from_b_p,
-                    ('hgy', 'hgb_total', 'hgp'),
-                    ('N',),
-                    reals=('rate',),
-                ),
-                Phase(  # hgb[i0_2] += hgb_total[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('hgb', 'hgb_total'),
-                    ('N',),
-                    linear=('hgb_total',),
-                ),
-                Phase(  # hgw[i0] += hgw_total[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
+                Phase(  # hgw[i0] += hgw_total[i0]  # as hgb[i0] of sgd_step
+                    hgb_from_hgb_total,
                     ('hgw', 'hgw_total'),
                     ('N',),
                     linear=('hgw_total',),
                 ),
-                Phase(  # hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_tot...
-                    hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w,
-                    ('hg', 'g', 'gb_total', 'gw_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
+                Phase(  # hw[n] += (-rate*gy[n] + gb[n])*(-2*decay*hgp[n]/sqrt(Abs(w[n])) - 2*towards*hgg[n]/sqrt...
+                    hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w,
+                    ('hw', 'g', 'gb', 'gy', 'hgg', 'hgp', 'hgw_total', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('decay', 'eps', 'rate', 'towards'),
+                ),
+                Phase(  # hgb[n] += decay*hgp[n]/(eps + sqrt(Abs(w[n]))) + mu*hgm[n] + towards*hgg[n]/(eps + sqrt...
+                    hgb_from_g_hgg_hgm_hgp_hgw_total_p_w,
+                    ('hgb', 'g', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'mu', 'towards'),
+                ),
+                Phase(  # hgy[n] += -mu*rate*hgm[n] - rate*towards*hgg[n]/(eps + sqrt(Abs(w[n]))) + rate*(decay*p...
+                    hgy_from_g_hgg_hgm_hgp_hgw_total_p_w,
+                    ('hgy', 'g', 'hgg', 'hgm', 'hgp', 'hgw_total', 'p', 'w'),
+                    ('N',),
+                    reals=('decay', 'eps', 'mu', 'rate', 'towards'),
+                ),
+                Phase(  # hg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_tot...
+                    hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
+                    ('hg', 'g', 'gb', 'gw_total', 'gy', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
+                    ('N',),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hp[n] += decay*(2*decay*(1 - alpha)*gw_total[n]*hgp[n] + 2*towards*(1 - alpha)*gw_total...
-                    hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w,
-                    ('hp', 'g', 'gb_total', 'gw_total', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
+                    hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w,
+                    ('hp', 'g', 'gb', 'gw_total', 'gy', 'hgg', 'hgp', 'hgw_total', 'hw', 'p', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # hv[n] += alpha*hw[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1373,31 +1417,11 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # gw_total[i0] += gw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gw_total', 'gw'),
+                Phase(  # gw_total[i0] += gw[i0] - (decay*p[i0] + towards*g[i0])*(-rate*gy[i0] + gb[i0])*sign(w[i...
+                    gw_total_from_g_gb_gw_gy_p_w,
+                    ('gw_total', 'g', 'gb', 'gw', 'gy', 'p', 'w'),
                     ('N',),
-                    linear=('gw',),
-                ),
-                Phase(  # gb_total[i0_2] += gb[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*gy[n]
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('gy',),
-                ),
-                Phase(  # gw_total[n] += -(decay*p[n] + towards*g[n])*sign(w[n])*gb_total[n]/(2*(eps + sqrt(Abs(w...
-                    gw_total_from_g_gb_total_p_w,
-                    ('gw_total', 'g', 'gb_total', 'p', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
-                    linear=('gb_total',),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tw[n] += alpha*tv[n] + 2*decay*(1 - alpha)*(decay*p[n] + towards*g[n])*tp[n] + 2*toward...
                     tw_from_g_p_tg_tp_tv,
@@ -1405,37 +1429,17 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('alpha', 'decay', 'towards'),
                 ),
-                Phase(  # tgw_total[i0] += tgw[i0]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgw_total', 'tgw'),
+                Phase(  # tgm[n] += mu*(-rate*tgy[n] + tgb[n])  # as gm[n]
+                    gm_from_gb_gy,
+                    ('tgm', 'tgb', 'tgy'),
                     ('N',),
-                    linear=('tgw',),
+                    reals=('mu', 'rate'),
                 ),
-                Phase(  # tgb_total[i0_2] += tgb[i0_2]  # as gb_total[i0] of sgd_step
-                    gb_total_from_gb,
-                    ('tgb_total', 'tgb'),
+                Phase(  # tgw_total[i0] += -decay*(-rate*gy[i0] + gb[i0])*sign(w[i0])*tp[i0]/(2*(eps + sqrt(Abs(w...
+                    tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w,
+                    ('tgw_total', 'g', 'gb', 'gy', 'p', 'tg', 'tgb', 'tgw', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    linear=('tgb',),
-                ),
-                Phase(  # tgb_total[n] += -rate*tgy[n]  # as gb_total[n]
-                    gb_total_from_gy,
-                    ('tgb_total', 'tgy'),
-                    ('N',),
-                    reals=('rate',),
-                    linear=('tgy',),
-                ),
-                Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n] of sgd_step
-                    gm_from_gb_total,
-                    ('tgm', 'tgb_total'),
-                    ('N',),
-                    reals=('mu',),
-                    linear=('tgb_total',),
-                ),
-                Phase(  # tgw_total[n] += (-2*decay*gb_total[n]*tp[n]/sqrt(Abs(w[n])) - 2*towards*gb_total[n]*tg[...
-                    tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w,
-                    ('tgw_total', 'g', 'gb_total', 'p', 'tg', 'tgb_total', 'tp', 'tw', 'w'),
-                    ('N',),
-                    reals=('decay', 'eps', 'towards'),
+                    reals=('decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tgv[n] += alpha*tgw_total[n]  # as gm[n] of sgd_step
                     gm_from_gb_total,
@@ -1444,17 +1448,17 @@ DEFINITION = Definition(
                     reals=('alpha',),
                     linear=('tgw_total',),
                 ),
-                Phase(  # tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] + 2*towards*(1 - alpha)*gw_tot...
-                    tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w,
-                    ('tgg', 'g', 'gb_total', 'gw_total', 'p', 'tg', 'tgb_total', 'tgw_total', 'tp', 'tw', 'w'),
+                Phase(  # tgg[n] += towards*(2*decay*(1 - alpha)*gw_total[n]*tp[n] - rate*tgy[n]/(eps + sqrt(Abs(...
+                    tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w,
+                    ('tgg', 'g', 'gb', 'gw_total', 'gy', 'p', 'tg', 'tgb', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
                 Phase(  # tgp[n] += 2*decay**2*(1 - alpha)*gw_total[n]*tp[n] + 2*decay*towards*(1 - alpha)*gw_tot...
-                    tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w,
-                    ('tgp', 'g', 'gb_total', 'gw_total', 'p', 'tg', 'tgb_total', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
+                    tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w,
+                    ('tgp', 'g', 'gb', 'gw_total', 'gy', 'p', 'tg', 'tgb', 'tgw_total', 'tgy', 'tp', 'tw', 'w'),
                     ('N',),
-                    reals=('alpha', 'decay', 'eps', 'towards'),
+                    reals=('alpha', 'decay', 'eps', 'rate', 'towards'),
                 ),
             ),
         ),
@@ -1463,20 +1467,21 @@ DEFINITION = Definition(
         'w_from_g_p_v: lanes over n; else gather, tasks share n',
         'b_from_g_m_p_w: lanes over n; else gather, tasks share n',
         'y_from_b_p: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: that of kernels.generated.sgd_step',
-        'gb_total_from_gy: lanes over n; else gather, tasks share n',
+        'gm_from_gb_gy: lanes over n; else gather, tasks share n',
+        'gw_total_from_g_gb_gw_gy_p_w: lanes over i0; else gather, tasks share i0',
         'gm_from_gb_total: that of kernels.generated.sgd_step',
-        'gw_total_from_g_gb_total_p_w: lanes over n; else gather, tasks share n',
-        'gg_from_g_gb_total_gw_total_p_w: lanes over n; else gather, tasks share n',
-        'gp_from_g_gb_total_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
+        'gg_from_g_gb_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
+        'gp_from_g_gb_gw_total_gy_p_w: lanes over n; else gather, tasks share n',
         'tw_from_g_p_tg_tp_tv: lanes over n; else gather, tasks share n',
         'tb_from_g_p_tg_tm_tp_tw_v: lanes over n; else gather, tasks share n',
-        'hw_from_g_gb_total_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hgb_total_from_g_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
-        'hg_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'hp_from_g_gb_total_gw_total_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
-        'tgw_total_from_g_gb_total_p_tg_tgb_total_tp_tw_w: lanes over n; else gather, tasks share n',
-        'tgg_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tp_tw_w: lanes over n; else gather, tasks share n',
-        'tgp_from_g_gb_total_gw_total_p_tg_tgb_total_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
+        'hgb_from_hgb_total: that of kernels.generated.sgd_step',
+        'hw_from_g_gb_gy_hgg_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hgb_from_g_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hgy_from_g_hgg_hgm_hgp_hgw_total_p_w: lanes over n; else gather, tasks share n',
+        'hg_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
+        'hp_from_g_gb_gw_total_gy_hgg_hgp_hgw_total_hw_p_w: lanes over n; else gather, tasks share n',
+        'tgw_total_from_g_gb_gy_p_tg_tgb_tgw_tgy_tp_tw_w: lanes over i0; else gather, tasks share i0',
+        'tgg_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
+        'tgp_from_g_gb_gw_total_gy_p_tg_tgb_tgw_total_tgy_tp_tw_w: lanes over n; else gather, tasks share n',
     ),
 )

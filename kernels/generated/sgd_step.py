@@ -126,19 +126,21 @@ def y_from_b_g_p(y: Real1, b: Real1, g: Real1, p: Real1, N: int, nesterov: int, 
 
 
 @task
-def gb_total_from_gb_plain(gb_total: Real1, gb: Real1, I0: int, task: int, tasks: int) -> None:
-    """gb_total[i0] += gb[i0]
+def gb_total_from_gb_gy_plain(gb_total: Real1, gb: Real1, gy: Real1, I0: int, nesterov: int, mu: float, rate: float,
+        task: int, tasks: int) -> None:
+    """gb_total[i0] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[i0] + gb[i0]
 
     gather, tasks share i0
     """
     first, last = share(I0, task, tasks)
     for i0 in range(first, last):
-        total = gb[i0]
+        total = -rate * (mu if nesterov > 0 else one()) * gy[i0] + gb[i0]
         gb_total[i0] = total
 
 
 @task
-def gb_total_from_gb_over_i0(gb_total: Real1, gb: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
+def gb_total_from_gb_gy_over_i0(gb_total: Real1, gb: Real1, gy: Real1, I0: int, nesterov: int, mu: float,
+        rate: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i0."""
     lanes = tile.lanes
     first, last = share(ceil_div(I0, lanes.width), task, tasks)
@@ -146,76 +148,28 @@ def gb_total_from_gb_over_i0(gb_total: Real1, gb: Real1, I0: int, tile: Tile, ta
         count = min(lanes.width, I0 - i0)
         if count == lanes.width:
             gb_lanes = lanes.read(gb.line((i0,), (1,)))
-            total = gb_lanes
+            gy_lanes = lanes.read(gy.line((i0,), (1,)))
+            total = gb_lanes - (lanes.fill(rate * (mu if nesterov > 0 else one())) * gy_lanes)
             lanes.write_where(gb_total.line((i0,), (1,)), total, lanes.where(True))
         else:
             active = lanes.first(count)
             gb_lanes = lanes.read_where(gb.line((i0,), (1,)), active)
-            total = gb_lanes
+            gy_lanes = lanes.read_where(gy.line((i0,), (1,)), active)
+            total = gb_lanes - (lanes.fill(rate * (mu if nesterov > 0 else one())) * gy_lanes)
             lanes.write_where(gb_total.line((i0,), (1,)), total, active)
 
 
-@choice(gb_total_from_gb_over_i0, gb_total_from_gb_plain)
-def gb_total_from_gb(gb_total: Real1, gb: Real1, I0: int, tile: Tile) -> Task[...]:
-    """gb_total[i0] += gb[i0]
+@choice(gb_total_from_gb_gy_over_i0, gb_total_from_gb_gy_plain)
+def gb_total_from_gb_gy(gb_total: Real1, gb: Real1, gy: Real1, I0: int, nesterov: int, mu: float, rate: float,
+        tile: Tile) -> Task[...]:
+    """gb_total[i0] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[i0] + gb[i0]
 
     lanes over i0
     else gather, tasks share i0
     """
     if tile.lanes.width <= 8 * I0:
-        return gb_total_from_gb_over_i0
-    return gb_total_from_gb_plain
-
-
-@task
-def gb_total_from_gy_plain(gb_total: Real1, gy: Real1, N: int, nesterov: int, mu: float, rate: float, add: int,
-        task: int, tasks: int) -> None:
-    """gb_total[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[n]
-
-    gather, tasks share n
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        total = -rate * (mu if nesterov > 0 else one()) * gy[n]
-        if add != 0:
-            total += gb_total[n]
-        gb_total[n] = total
-
-
-@task
-def gb_total_from_gy_over_n(gb_total: Real1, gy: Real1, N: int, nesterov: int, mu: float, rate: float, add: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n."""
-    lanes = tile.lanes
-    first, last = share(ceil_div(N, lanes.width), task, tasks)
-    for n in range(first * lanes.width, min(N, last * lanes.width), lanes.width):
-        count = min(lanes.width, N - n)
-        if count == lanes.width:
-            gy_lanes = lanes.read(gy.line((n,), (1,)))
-            total = -(lanes.fill(rate * (mu if nesterov > 0 else one())) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read(gb_total.line((n,), (1,)))
-            lanes.write_where(gb_total.line((n,), (1,)), total, lanes.where(True))
-        else:
-            active = lanes.first(count)
-            gy_lanes = lanes.read_where(gy.line((n,), (1,)), active)
-            total = -(lanes.fill(rate * (mu if nesterov > 0 else one())) * gy_lanes)
-            if add != 0:
-                total = total + lanes.read_where(gb_total.line((n,), (1,)), active)
-            lanes.write_where(gb_total.line((n,), (1,)), total, active)
-
-
-@choice(gb_total_from_gy_over_n, gb_total_from_gy_plain)
-def gb_total_from_gy(gb_total: Real1, gy: Real1, N: int, nesterov: int, mu: float, rate: float, add: int,
-        tile: Tile) -> Task[...]:
-    """gb_total[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[n]
-
-    lanes over n
-    else gather, tasks share n
-    """
-    if tile.lanes.width <= 8 * N:
-        return gb_total_from_gy_over_n
-    return gb_total_from_gy_plain
+        return gb_total_from_gb_gy_over_i0
+    return gb_total_from_gb_gy_plain
 
 
 @task
@@ -454,6 +408,48 @@ def ty_from_tb_tg_tp(ty: Real1, tb: Real1, tg: Real1, tp: Real1, N: int, nestero
 
 
 @task
+def hgb_from_hgb_total_plain(hgb: Real1, hgb_total: Real1, I0: int, task: int, tasks: int) -> None:
+    """hgb[i0] += hgb_total[i0]
+
+    gather, tasks share i0
+    """
+    first, last = share(I0, task, tasks)
+    for i0 in range(first, last):
+        total = hgb_total[i0]
+        hgb[i0] = total
+
+
+@task
+def hgb_from_hgb_total_over_i0(hgb: Real1, hgb_total: Real1, I0: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over i0."""
+    lanes = tile.lanes
+    first, last = share(ceil_div(I0, lanes.width), task, tasks)
+    for i0 in range(first * lanes.width, min(I0, last * lanes.width), lanes.width):
+        count = min(lanes.width, I0 - i0)
+        if count == lanes.width:
+            hgb_total_lanes = lanes.read(hgb_total.line((i0,), (1,)))
+            total = hgb_total_lanes
+            lanes.write_where(hgb.line((i0,), (1,)), total, lanes.where(True))
+        else:
+            active = lanes.first(count)
+            hgb_total_lanes = lanes.read_where(hgb_total.line((i0,), (1,)), active)
+            total = hgb_total_lanes
+            lanes.write_where(hgb.line((i0,), (1,)), total, active)
+
+
+@choice(hgb_from_hgb_total_over_i0, hgb_from_hgb_total_plain)
+def hgb_from_hgb_total(hgb: Real1, hgb_total: Real1, I0: int, tile: Tile) -> Task[...]:
+    """hgb[i0] += hgb_total[i0]
+
+    lanes over i0
+    else gather, tasks share i0
+    """
+    if tile.lanes.width <= 8 * I0:
+        return hgb_from_hgb_total_over_i0
+    return hgb_from_hgb_total_plain
+
+
+@task
 def hgy_from_hgb_total_hgg_hgp_plain(hgy: Real1, hgb_total: Real1, hgg: Real1, hgp: Real1, N: int, nesterov: int,
         decay: float, mu: float, rate: float, towards: float, task: int, tasks: int) -> None:
     """hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise((towards, nesterov > 0), (0, True))*hgg[n] + (-rate*Piecewise((decay, nesterov > 0), (0, True)) + 1)*hgp[n]
@@ -625,18 +621,11 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'gy', 'gb'),
             outputs=('gp', 'gg', 'gm'),
             phases=(
-                Phase(  # gb_total[i0] += gb[i0]
-                    gb_total_from_gb,
-                    ('gb_total', 'gb'),
-                    ('N',),
-                    linear=('gb',),
-                ),
-                Phase(  # gb_total[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[n]
-                    gb_total_from_gy,
-                    ('gb_total', 'gy'),
+                Phase(  # gb_total[i0] += -rate*Piecewise((mu, nesterov > 0), (1, True))*gy[i0] + gb[i0]
+                    gb_total_from_gb_gy,
+                    ('gb_total', 'gb', 'gy'),
                     ('N', 'nesterov'),
                     reals=('mu', 'rate'),
-                    linear=('gy',),
                 ),
                 Phase(  # gm[n] += mu*gb_total[n]
                     gm_from_gb_total,
@@ -687,17 +676,17 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('damp', 'decay', 'mu', 'towards'),
                 ),
+                Phase(  # hgb[i0] += hgb_total[i0]
+                    hgb_from_hgb_total,
+                    ('hgb', 'hgb_total'),
+                    ('N',),
+                    linear=('hgb_total',),
+                ),
                 Phase(  # hgy[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*hgb_total[n] - rate*Piecewise(...
                     hgy_from_hgb_total_hgg_hgp,
                     ('hgy', 'hgb_total', 'hgg', 'hgp'),
                     ('N', 'nesterov'),
                     reals=('decay', 'mu', 'rate', 'towards'),
-                ),
-                Phase(  # hgb[i0] += hgb_total[i0]  # as gb_total[i0]
-                    gb_total_from_gb,
-                    ('hgb', 'hgb_total'),
-                    ('N',),
-                    linear=('hgb_total',),
                 ),
             ),
         ),
@@ -705,18 +694,11 @@ DEFINITION = Definition(
             inputs=('p', 'g', 'm', 'gy', 'gb', 'tp', 'tg', 'tm', 'tgy', 'tgb'),
             outputs=('tgp', 'tgg', 'tgm'),
             phases=(
-                Phase(  # tgb_total[i0] += tgb[i0]  # as gb_total[i0]
-                    gb_total_from_gb,
-                    ('tgb_total', 'tgb'),
-                    ('N',),
-                    linear=('tgb',),
-                ),
-                Phase(  # tgb_total[n] += -rate*Piecewise((mu, nesterov > 0), (1, True))*tgy[n]  # as gb_total[n]
-                    gb_total_from_gy,
-                    ('tgb_total', 'tgy'),
+                Phase(  # tgb_total[i0] += -rate*Piecewise((mu, nesterov > 0), (1, True))*tgy[i0] + tgb[i0]  # as gb_total[i0]
+                    gb_total_from_gb_gy,
+                    ('tgb_total', 'tgb', 'tgy'),
                     ('N', 'nesterov'),
                     reals=('mu', 'rate'),
-                    linear=('tgy',),
                 ),
                 Phase(  # tgm[n] += mu*tgb_total[n]  # as gm[n]
                     gm_from_gb_total,
@@ -743,13 +725,13 @@ DEFINITION = Definition(
     report=(
         'b_from_g_m_p: lanes over n; else gather, tasks share n',
         'y_from_b_g_p: lanes over n; else gather, tasks share n',
-        'gb_total_from_gb: lanes over i0; else gather, tasks share i0',
-        'gb_total_from_gy: lanes over n; else gather, tasks share n',
+        'gb_total_from_gb_gy: lanes over i0; else gather, tasks share i0',
         'gm_from_gb_total: lanes over n; else gather, tasks share n',
         'gg_from_gb_total_gy: lanes over n; else gather, tasks share n',
         'gp_from_gb_total_gy: lanes over n; else gather, tasks share n',
         'tb_from_tg_tm_tp: lanes over n; else gather, tasks share n',
         'ty_from_tb_tg_tp: lanes over n; else gather, tasks share n',
+        'hgb_from_hgb_total: lanes over i0; else gather, tasks share i0',
         'hgy_from_hgb_total_hgg_hgp: lanes over n; else gather, tasks share n',
         'tgp_from_tgb_total_tgy: lanes over n; else gather, tasks share n',
     ),

@@ -626,124 +626,9 @@ def gy_sum_from_e_gy_y_sum(gy_sum: Real2, e: Real3, gy: Real3, y_sum: Real2, M: 
 
 
 @task
-def ge_from_gy_sum_plain(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, task: int, tasks: int) -> None:
-    """ge[m,j,r] += gy_sum[m,r]
-
-    gather, tasks share m j
-    """
-    first, last = share(M * J, task, tasks)
-    for item in range(first, last):
-        m = item // J
-        j = item % J
-        for r in range(R):
-            total = gy_sum[m, r]
-            if add != 0:
-                total += ge[m, j, r]
-            ge[m, j, r] = total
-
-
-@task
-def ge_from_gy_sum_over_r(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
-    lanes = tile.lanes
-    first, last = share(M * J, task, tasks)
-    for item in range(first, last):
-        m = item // J
-        j = item % J
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            if count == lanes.width:
-                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
-                total = gy_sum_lanes
-                if add != 0:
-                    total = total + lanes.read(ge.line((m, j, r), (0, 0, 1)))
-                lanes.write_where(ge.line((m, j, r), (0, 0, 1)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
-                total = gy_sum_lanes
-                if add != 0:
-                    total = total + lanes.read_where(ge.line((m, j, r), (0, 0, 1)), active)
-                lanes.write_where(ge.line((m, j, r), (0, 0, 1)), total, active)
-
-
-@task
-def ge_from_gy_sum_over_j(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over j."""
-    lanes = tile.lanes
-    first, last = share(M * R, task, tasks)
-    for item in range(first, last):
-        m = item // R
-        r = item % R
-        value = lanes.fill(gy_sum[m, r])
-        for start in range(0, J, lanes.width):
-            j = max(0, min(start, J - lanes.width)) if add == 0 else start
-            count = min(lanes.width, J - j)
-            if count == lanes.width:
-                total = value
-                if add != 0:
-                    total = total + lanes.read(ge.line((m, j, r), (0, 1, 0)))
-                lanes.write_where(ge.line((m, j, r), (0, 1, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                total = value
-                if add != 0:
-                    total = total + lanes.read_where(ge.line((m, j, r), (0, 1, 0)), active)
-                lanes.write_where(ge.line((m, j, r), (0, 1, 0)), total, active)
-
-
-@task
-def ge_from_gy_sum_over_m(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over m."""
-    lanes = tile.lanes
-    first, last = share(J * R, task, tasks)
-    for item in range(first, last):
-        j = item // R
-        r = item % R
-        for start in range(0, M, lanes.width):
-            m = max(0, min(start, M - lanes.width)) if add == 0 else start
-            count = min(lanes.width, M - m)
-            if count == lanes.width:
-                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (1, 0)))
-                total = gy_sum_lanes
-                if add != 0:
-                    total = total + lanes.read(ge.line((m, j, r), (1, 0, 0)))
-                lanes.write_where(ge.line((m, j, r), (1, 0, 0)), total, lanes.where(True))
-            else:
-                active = lanes.first(count)
-                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (1, 0)), active)
-                total = gy_sum_lanes
-                if add != 0:
-                    total = total + lanes.read_where(ge.line((m, j, r), (1, 0, 0)), active)
-                lanes.write_where(ge.line((m, j, r), (1, 0, 0)), total, active)
-
-
-@choice(ge_from_gy_sum_over_r, ge_from_gy_sum_over_j, ge_from_gy_sum_over_m, ge_from_gy_sum_plain,
-    merges={"M": (0, 0), "R": (2, 1)})
-def ge_from_gy_sum(ge: Real3, gy_sum: Real2, M: int, R: int, J: int, add: int, tile: Tile) -> Task[...]:
-    """ge[m,j,r] += gy_sum[m,r]
-
-    lanes over r
-    or lanes over j
-    or lanes over m
-    else gather, tasks share m j
-    """
-    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > J and tile.lanes.width > M):
-        return ge_from_gy_sum_over_r
-    if tile.lanes.width <= J or (tile.lanes.width <= 8 * J and tile.lanes.width > R and tile.lanes.width > M):
-        return ge_from_gy_sum_over_j
-    if tile.lanes.width <= M or (tile.lanes.width <= 8 * M and tile.lanes.width > R and tile.lanes.width > J):
-        return ge_from_gy_sum_over_m
-    return ge_from_gy_sum_plain
-
-
-@task
-def gx_from_e_ge_plain(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
-    """gx[m,c,r] += e[m,c,r]*ge[m,c,r]
+def gx_from_e_gy_gy_sum_y_sum_plain(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, task: int, tasks: int) -> None:
+    """gx[m,c,r] += (gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
 
     gather, tasks share m c
     """
@@ -752,12 +637,100 @@ def gx_from_e_ge_plain(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, t
         m = item // C
         c = item % C
         for r in range(R):
-            total = e[m, c, r] * ge[m, c, r]
+            total = (gy_sum[m, r] + gy[m, c, r] / y_sum[m, r]) * e[m, c, r]
             gx[m, c, r] = total
 
 
 @task
-def gx_from_e_ge_over_r(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+def gx_from_e_gy_gy_sum_y_sum_over_r(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                total = e_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                total = e_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)
+                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def gx_from_e_gy_gy_sum_y_sum_over_c(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                total = e_lanes * ((common * gy_lanes) + gy_sum_common)
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                total = e_lanes * ((common * gy_lanes) + gy_sum_common)
+                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(gx_from_e_gy_gy_sum_y_sum_over_r, gx_from_e_gy_gy_sum_y_sum_over_c, gx_from_e_gy_gy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
+def gx_from_e_gy_gy_sum_y_sum(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
+        tile: Tile) -> Task[...]:
+    """gx[m,c,r] += (gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return gx_from_e_gy_gy_sum_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return gx_from_e_gy_gy_sum_y_sum_over_c
+    return gx_from_e_gy_gy_sum_y_sum_plain
+
+
+@task
+def te_from_e_tx_plain(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """te[m,c,r] += e[m,c,r]*tx[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            total = e[m, c, r] * tx[m, c, r]
+            te[m, c, r] = total
+
+
+@task
+def te_from_e_tx_over_r(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
@@ -770,19 +743,19 @@ def gx_from_e_ge_over_r(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, 
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
-                total = e_lanes * ge_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                total = e_lanes * tx_lanes
+                lanes.write_where(te.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
-                total = e_lanes * ge_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                total = e_lanes * tx_lanes
+                lanes.write_where(te.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_e_ge_over_c(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+def te_from_e_tx_over_c(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
@@ -795,31 +768,31 @@ def gx_from_e_ge_over_c(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, 
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
-                total = e_lanes * ge_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                total = e_lanes * tx_lanes
+                lanes.write_where(te.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
-                total = e_lanes * ge_lanes
-                lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                total = e_lanes * tx_lanes
+                lanes.write_where(te.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_e_ge_over_r, gx_from_e_ge_over_c, gx_from_e_ge_plain,
+@choice(te_from_e_tx_over_r, te_from_e_tx_over_c, te_from_e_tx_plain,
     merges={"M": (0, 0, 0), "C": (1, 1, 1), "R": (2, 2, 2)})
-def gx_from_e_ge(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gx[m,c,r] += e[m,c,r]*ge[m,c,r]
+def te_from_e_tx(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """te[m,c,r] += e[m,c,r]*tx[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return gx_from_e_ge_over_r
+        return te_from_e_tx_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gx_from_e_ge_over_c
-    return gx_from_e_ge_plain
+        return te_from_e_tx_over_c
+    return te_from_e_tx_plain
 
 
 @task
@@ -912,9 +885,314 @@ def ty_from_e_te_ty_sum_y_sum(ty: Real3, e: Real3, te: Real3, ty_sum: Real2, y_s
 
 
 @task
-def he_from_gy_hgy_sum_y_sum_plain(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
+def hgy_sum_from_e_hgx_plain(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, task: int,
+        tasks: int) -> None:
+    """hgy_sum[m,r] += sum[c] e[m,c,r]*hgx[m,c,r]
+
+    gather, tasks share m r
+    """
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        total = zero()
+        for c in range(C):
+            total += e[m, c, r] * hgx[m, c, r]
+        hgy_sum[m, r] = total
+
+
+@task
+def hgy_sum_from_e_hgx_over_r_side_by_side(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile,
         task: int, tasks: int) -> None:
-    """he[m,c,r] += -hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(e_lanes, hgx_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    lanes.write_where(hgy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes, hgx_lanes, total)
+                    lanes.write_where(hgy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hgy_sum_from_e_hgx_over_r(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    lanes.write_where(hgy_sum.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def hgy_sum_from_e_hgx_over_c(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * (tile.lines // 2)
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(e_lanes, hgx_lanes, total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                hgy_sum[plane, r] = result
+
+
+@choice(hgy_sum_from_e_hgx_over_r_side_by_side, hgy_sum_from_e_hgx_over_r, hgy_sum_from_e_hgx_over_c,
+    hgy_sum_from_e_hgx_plain, merges={"M": (0, 0, 0), "R": (1, 2, 2)})
+def hgy_sum_from_e_hgx(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """hgy_sum[m,r] += sum[c] e[m,c,r]*hgx[m,c,r]
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hgy_sum_from_e_hgx_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hgy_sum_from_e_hgx_over_r
+    if tile.lanes.width <= C:
+        return hgy_sum_from_e_hgx_over_c
+    return hgy_sum_from_e_hgx_plain
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_plain(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, task: int, tasks: int) -> None:
+    """hy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+
+    gather, tasks share m r
+    """
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        total = zero()
+        for c in range(C):
+            total += e[m, c, r] * gy[m, c, r] * hgx[m, c, r]
+        if total != zero():
+            total = -total / y_sum[m, r]**2
+        hy_sum[m, r] = total
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2,
+        M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (y_sum_lanes * y_sum_lanes)), result)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes * gy_lanes, hgx_lanes, total)
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), -(total / (y_sum_lanes * y_sum_lanes)), total)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_r(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((plane, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), -(result / (y_sum_lanes * y_sum_lanes)), result)
+                    lanes.write_where(hy_sum.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * (tile.lines // 2)
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
+                        gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
+                        gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(e_lanes * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = -result / y_sum[plane, r]**2
+                hy_sum[plane, r] = result
+
+
+@choice(hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side, hy_sum_from_e_gy_hgx_y_sum_over_r,
+    hy_sum_from_e_gy_hgx_y_sum_over_c, hy_sum_from_e_gy_hgx_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 2, 2, 1)})
+def hy_sum_from_e_gy_hgx_y_sum(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int, R: int,
+        tile: Tile) -> Task[...]:
+    """hy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hy_sum_from_e_gy_hgx_y_sum_over_r
+    if tile.lanes.width <= C:
+        return hy_sum_from_e_gy_hgx_y_sum_over_c
+    return hy_sum_from_e_gy_hgx_y_sum_plain
+
+
+@task
+def hgy_from_e_hgx_hgy_sum_y_sum_plain(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, task: int, tasks: int) -> None:
+    """hgy[m,c,r] += (-hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
 
     gather, tasks share m c
     """
@@ -923,13 +1201,13 @@ def he_from_gy_hgy_sum_y_sum_plain(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: 
         m = item // C
         c = item % C
         for r in range(R):
-            total = -hgy_sum[m, r] * gy[m, c, r] / y_sum[m, r]**2
-            he[m, c, r] = total
+            total = (-hgy_sum[m, r] * e[m, c, r] / y_sum[m, r] + e[m, c, r] * hgx[m, c, r]) / y_sum[m, r]
+            hgy[m, c, r] = total
 
 
 @task
-def he_from_gy_hgy_sum_y_sum_over_r(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def hgy_from_e_hgx_hgy_sum_y_sum_over_r(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -940,60 +1218,64 @@ def he_from_gy_hgy_sum_y_sum_over_r(he: Real3, gy: Real3, hgy_sum: Real2, y_sum:
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
                 hgy_sum_lanes = lanes.read(hgy_sum.line((m, r), (0, 1)))
                 y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
-                total = -(gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes))
-                lanes.write_where(he.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+                total = ((e_lanes * hgx_lanes) - (e_lanes * hgy_sum_lanes / y_sum_lanes)) / y_sum_lanes
+                lanes.write_where(hgy.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
                 hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
                 y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
-                total = -(gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes))
-                lanes.write_where(he.line((m, c, r), (0, 0, 1)), total, active)
+                total = ((e_lanes * hgx_lanes) - (e_lanes * hgy_sum_lanes / y_sum_lanes)) / y_sum_lanes
+                lanes.write_where(hgy.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def he_from_gy_hgy_sum_y_sum_over_c(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def hgy_from_e_hgx_hgy_sum_y_sum_over_c(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
-        u_ = lanes.fill(y_sum[m, r])
-        common = -(lanes.fill(hgy_sum[m, r]) / (u_ * u_))
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        common_ = lanes.fill(hgy_sum[m, r]) / lanes.fill(y_sum[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
-                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
-                total = common * gy_lanes
-                lanes.write_where(he.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                total = common * ((e_lanes * hgx_lanes) - (common_ * e_lanes))
+                lanes.write_where(hgy.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
-                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
-                total = common * gy_lanes
-                lanes.write_where(he.line((m, c, r), (0, 1, 0)), total, active)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                total = common * ((e_lanes * hgx_lanes) - (common_ * e_lanes))
+                lanes.write_where(hgy.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(he_from_gy_hgy_sum_y_sum_over_r, he_from_gy_hgy_sum_y_sum_over_c, he_from_gy_hgy_sum_y_sum_plain,
-    merges={"M": (0, 0, 0, 0), "R": (2, 2, 1, 1)})
-def he_from_gy_hgy_sum_y_sum(he: Real3, gy: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
-        tile: Tile) -> Task[...]:
-    """he[m,c,r] += -hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2
+@choice(hgy_from_e_hgx_hgy_sum_y_sum_over_r, hgy_from_e_hgx_hgy_sum_y_sum_over_c,
+    hgy_from_e_hgx_hgy_sum_y_sum_plain, merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
+def hgy_from_e_hgx_hgy_sum_y_sum(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile) -> Task[...]:
+    """hgy[m,c,r] += (-hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return he_from_gy_hgy_sum_y_sum_over_r
+        return hgy_from_e_hgx_hgy_sum_y_sum_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return he_from_gy_hgy_sum_y_sum_over_c
-    return he_from_gy_hgy_sum_y_sum_plain
+        return hgy_from_e_hgx_hgy_sum_y_sum_over_c
+    return hgy_from_e_hgx_hgy_sum_y_sum_plain
 
 
 @task
@@ -1166,9 +1448,9 @@ def hy_sum_from_e_gy_hgy_sum_y_sum(hy_sum: Real2, e: Real3, gy: Real3, hgy_sum: 
 
 
 @task
-def hx_from_e_ge_he_hgx_plain(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        task: int, tasks: int) -> None:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] + he[m,c,r])*e[m,c,r]
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] - hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 + hy_sum[m,r])*e[m,c,r]
 
     gather, tasks share m c
     """
@@ -1177,13 +1459,16 @@ def hx_from_e_ge_he_hgx_plain(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Re
         m = item // C
         c = item % C
         for r in range(R):
-            total = (ge[m, c, r] * hgx[m, c, r] + he[m, c, r]) * e[m, c, r]
+            v0 = gy[m, c, r]
+            v1 = y_sum[m, r]
+            total = (-v0 * hgy_sum[m, r] / v1**2 + (v0 / v1 + gy_sum[m, r]) * hgx[m, c, r] + hy_sum[m, r]) * e[m, c, r]
             hx[m, c, r] = total
 
 
 @task
-def hx_from_e_ge_he_hgx_over_r(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -1195,65 +1480,190 @@ def hx_from_e_ge_he_hgx_over_r(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: R
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
-                he_lanes = lanes.read(he.line((m, c, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
-                total = e_lanes * ((ge_lanes * hgx_lanes) + he_lanes)
+                hgy_sum_lanes = lanes.read(hgy_sum.line((m, r), (0, 1)))
+                hy_sum_lanes = lanes.read(hy_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                total = e_lanes * ((hgx_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)) + hy_sum_lanes - (gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes)))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
-                he_lanes = lanes.read_where(he.line((m, c, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
-                total = e_lanes * ((ge_lanes * hgx_lanes) + he_lanes)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
+                hy_sum_lanes = lanes.read_where(hy_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                total = e_lanes * ((hgx_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)) + hy_sum_lanes - (gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes)))
                 lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_e_ge_he_hgx_over_c(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
+        u_ = lanes.fill(y_sum[m, r])
+        common_ = lanes.fill(hgy_sum[m, r]) / (u_ * u_)
+        hy_sum_common = lanes.fill(hy_sum[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
-                he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
                 hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
-                total = e_lanes * ((ge_lanes * hgx_lanes) + he_lanes)
+                total = e_lanes * (hy_sum_common + (hgx_lanes * ((common * gy_lanes) + gy_sum_common)) - (common_ * gy_lanes))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
-                he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
                 hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
-                total = e_lanes * ((ge_lanes * hgx_lanes) + he_lanes)
+                total = e_lanes * (hy_sum_common + (hgx_lanes * ((common * gy_lanes) + gy_sum_common)) - (common_ * gy_lanes))
                 lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_e_ge_he_hgx_over_r, hx_from_e_ge_he_hgx_over_c, hx_from_e_ge_he_hgx_plain,
-    merges={"M": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2)})
-def hx_from_e_ge_he_hgx(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile) -> Task[...]:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] + he[m,c,r])*e[m,c,r]
+@choice(hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r, hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c,
+    hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 2, 1, 1, 1)})
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] - hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 + hy_sum[m,r])*e[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_e_ge_he_hgx_over_r
+        return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_e_ge_he_hgx_over_c
-    return hx_from_e_ge_he_hgx_plain
+        return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c
+    return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, task: int,
+        tasks: int) -> None:
+    """tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] + tgy_sum[m,r] - ty_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 + tgy[m,c,r]/y_sum[m,r])*e[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            v0 = y_sum[m, r]
+            v1 = 1 / v0
+            v2 = gy[m, c, r]
+            total = (v1 * tgy[m, c, r] + (v1 * v2 + gy_sum[m, r]) * tx[m, c, r] + tgy_sum[m, r] - v2 * ty_sum[m, r] / v0**2) * e[m, c, r]
+            tgx[m, c, r] = total
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
+                tgy_sum_lanes = lanes.read(tgy_sum.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                ty_sum_lanes = lanes.read(ty_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                v0 = lanes.fill(one()) / y_sum_lanes
+                total = e_lanes * ((tgy_lanes * v0) + tgy_sum_lanes + (tx_lanes * ((gy_lanes * v0) + gy_sum_lanes)) - (gy_lanes * ty_sum_lanes / (y_sum_lanes * y_sum_lanes)))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
+                tgy_sum_lanes = lanes.read_where(tgy_sum.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                v0 = lanes.fill(one()) / y_sum_lanes
+                total = e_lanes * ((tgy_lanes * v0) + tgy_sum_lanes + (tx_lanes * ((gy_lanes * v0) + gy_sum_lanes)) - (gy_lanes * ty_sum_lanes / (y_sum_lanes * y_sum_lanes)))
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        common_ = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
+        u_ = lanes.fill(y_sum[m, r])
+        common_2 = lanes.fill(ty_sum[m, r]) / (u_ * u_)
+        tgy_sum_common = lanes.fill(tgy_sum[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                total = e_lanes * ((common * tgy_lanes) + tgy_sum_common + (tx_lanes * ((common_ * gy_lanes) + gy_sum_common)) - (common_2 * gy_lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                total = e_lanes * ((common * tgy_lanes) + tgy_sum_common + (tx_lanes * ((common_ * gy_lanes) + gy_sum_common)) - (common_2 * gy_lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r,
+    tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c, tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 2, 1, 2, 1, 1)})
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2, tgy: Real3,
+        tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] + tgy_sum[m,r] - ty_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 + tgy[m,c,r]/y_sum[m,r])*e[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c
+    return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -1272,7 +1682,6 @@ DEFINITION = Definition(
         Tensor('y_sum', ('M', 'R')),
         Tensor('y', ('M', 'J', 'R')),
         Tensor('gy', ('M', 'J', 'R')),
-        Tensor('ge', ('M', 'J', 'R')),
         Tensor('gy_sum', ('M', 'R')),
         Tensor('gx', ('M', 'J', 'R')),
         Tensor('tx', ('M', 'J', 'R')),
@@ -1280,14 +1689,11 @@ DEFINITION = Definition(
         Tensor('ty_sum', ('M', 'R')),
         Tensor('ty', ('M', 'J', 'R')),
         Tensor('hgx', ('M', 'J', 'R')),
-        Tensor('hge', ('M', 'J', 'R')),
         Tensor('hgy_sum', ('M', 'R')),
-        Tensor('he', ('M', 'J', 'R')),
         Tensor('hy_sum', ('M', 'R')),
         Tensor('hx', ('M', 'J', 'R')),
         Tensor('hgy', ('M', 'J', 'R')),
         Tensor('tgy', ('M', 'J', 'R')),
-        Tensor('tge', ('M', 'J', 'R')),
         Tensor('tgy_sum', ('M', 'R')),
         Tensor('tgx', ('M', 'J', 'R')),
     ),
@@ -1345,29 +1751,17 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r]
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # gx[m,c,r] += e[m,c,r]*ge[m,c,r]
-                    gx_from_e_ge,
-                    ('gx', 'e', 'ge'),
+                Phase(  # gx[m,c,r] += (gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
+                    gx_from_e_gy_gy_sum_y_sum,
+                    ('gx', 'e', 'gy', 'gy_sum', 'y_sum'),
                     ('M', 'J', 'R'),
-                    linear=('e', 'ge'),
+                    linear=('e',),
                 ),
             ),
         ),
@@ -1391,8 +1785,8 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # te[m,c,r] += e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
+                Phase(  # te[m,c,r] += e[m,c,r]*tx[m,c,r]
+                    te_from_e_tx,
                     ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'tx'),
@@ -1430,41 +1824,29 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r]
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # hge[m,c,r] += e[m,c,r]*hgx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
-                    ('hge', 'e', 'hgx'),
+                Phase(  # hgy_sum[m,r] += sum[c] e[m,c,r]*hgx[m,c,r]
+                    hgy_sum_from_e_hgx,
+                    ('hgy_sum', 'e', 'hgx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'hgx'),
                 ),
-                Phase(  # hgy_sum[m,r] += sum[j] hge[m,j,r]  # as y_sum[m,r]
-                    y_sum_from_e,
-                    ('hgy_sum', 'hge'),
-                    ('M', 'R', 'J'),
-                    linear=('hge',),
-                ),
-                Phase(  # he[m,c,r] += -hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2
-                    he_from_gy_hgy_sum_y_sum,
-                    ('he', 'gy', 'hgy_sum', 'y_sum'),
+                Phase(  # hy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+                    hy_sum_from_e_gy_hgx_y_sum,
+                    ('hy_sum', 'e', 'gy', 'hgx', 'y_sum'),
                     ('M', 'J', 'R'),
-                    linear=('gy', 'hgy_sum'),
+                    linear=('e', 'gy', 'hgx'),
+                ),
+                Phase(  # hgy[m,c,r] += (-hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
+                    hgy_from_e_hgx_hgy_sum_y_sum,
+                    ('hgy', 'e', 'hgx', 'hgy_sum', 'y_sum'),
+                    ('M', 'J', 'R'),
+                    linear=('e',),
                 ),
                 Phase(  # hy_sum[m,r] += sum[c] 2*hgy_sum[m,r]*e[m,c,r]*gy[m,c,r]/y_sum[m,r]**3
                     hy_sum_from_e_gy_hgy_sum_y_sum,
@@ -1472,26 +1854,9 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('e', 'gy', 'hgy_sum'),
                 ),
-                Phase(  # hgy[m,c,r] += (-hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + hge[m,c,r])/y_sum[m,r]  # as ty[m,c,r]
-                    ty_from_e_te_ty_sum_y_sum,
-                    ('hgy', 'e', 'hge', 'hgy_sum', 'y_sum'),
-                    ('M', 'J', 'R'),
-                ),
-                Phase(  # hy_sum[m,r] += sum[c] -gy[m,c,r]*hge[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r]
-                    gy_sum_from_e_gy_y_sum,
-                    ('hy_sum', 'gy', 'hge', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy', 'hge'),
-                ),
-                Phase(  # he[m,j,r] += hy_sum[m,r]  # as ge[m,j,r]
-                    ge_from_gy_sum,
-                    ('he', 'hy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('hy_sum',),
-                ),
-                Phase(  # hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] + he[m,c,r])*e[m,c,r]
-                    hx_from_e_ge_he_hgx,
-                    ('hx', 'e', 'ge', 'he', 'hgx'),
+                Phase(  # hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] - hgy_sum[m,r]*gy[m,c,r]/...
+                    hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum,
+                    ('hx', 'e', 'gy', 'gy_sum', 'hgx', 'hgy_sum', 'hy_sum', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e',),
                 ),
@@ -1517,26 +1882,14 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r]
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # te[m,c,r] += e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
+                Phase(  # te[m,c,r] += e[m,c,r]*tx[m,c,r]
+                    te_from_e_tx,
                     ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'tx'),
@@ -1546,11 +1899,6 @@ DEFINITION = Definition(
                     ('ty_sum', 'te'),
                     ('M', 'R', 'J'),
                     linear=('te',),
-                ),
-                Phase(  # tge[m,c,r] += (-ty_sum[m,r]*gy[m,c,r]/y_sum[m,r] + tgy[m,c,r])/y_sum[m,r]  # as ty[m,c,r]
-                    ty_from_e_te_ty_sum_y_sum,
-                    ('tge', 'gy', 'tgy', 'ty_sum', 'y_sum'),
-                    ('M', 'J', 'R'),
                 ),
                 Phase(  # tgy_sum[m,r] += sum[c] -gy[m,c,r]*te[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r]
                     gy_sum_from_e_gy_y_sum,
@@ -1570,15 +1918,9 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('e', 'gy', 'ty_sum'),
                 ),
-                Phase(  # tge[m,j,r] += tgy_sum[m,r]  # as ge[m,j,r]
-                    ge_from_gy_sum,
-                    ('tge', 'tgy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('tgy_sum',),
-                ),
-                Phase(  # tgx[m,c,r] += (ge[m,c,r]*tx[m,c,r] + tge[m,c,r])*e[m,c,r]  # as hx[m,c,r]
-                    hx_from_e_ge_he_hgx,
-                    ('tgx', 'e', 'ge', 'tge', 'tx'),
+                Phase(  # tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] + tgy_sum[m,r] - ty_sum[m...
+                    tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum,
+                    ('tgx', 'e', 'gy', 'gy_sum', 'tgy', 'tgy_sum', 'tx', 'ty_sum', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e',),
                 ),
@@ -1591,11 +1933,14 @@ DEFINITION = Definition(
         'y_sum_from_e: lanes over r, vectors side by side, or lanes over r, or lanes over j, combined at the end; else gather, tasks share m r',
         'y_from_e_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'gy_sum_from_e_gy_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'ge_from_gy_sum: lanes over r, or lanes over j, or lanes over m; else gather, tasks share m j',
-        'gx_from_e_ge: lanes over r, or lanes over c; else gather, tasks share m c',
+        'gx_from_e_gy_gy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
+        'te_from_e_tx: lanes over r, or lanes over c; else gather, tasks share m c',
         'ty_from_e_te_ty_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
-        'he_from_gy_hgy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
+        'hgy_sum_from_e_hgx: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hy_sum_from_e_gy_hgx_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hgy_from_e_hgx_hgy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'hy_sum_from_e_gy_hgy_sum_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
-        'hx_from_e_ge_he_hgx: lanes over r, or lanes over c; else gather, tasks share m c',
+        'hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
+        'tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

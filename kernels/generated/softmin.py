@@ -9,9 +9,7 @@
 from __future__ import annotations
 
 from kernels.generated.softmax import (
-    ge_from_gy_sum,
     gy_sum_from_e_gy_y_sum,
-    he_from_gy_hgy_sum_y_sum,
     hy_sum_from_e_gy_hgy_sum_y_sum,
     ty_from_e_te_ty_sum_y_sum,
     y_from_e_y_sum,
@@ -30,13 +28,17 @@ from kernels.runtime import (
     choice,
     exp,
     finite,
+    fma,
     highest,
     lowest,
     minimum,
+    one,
     require_abi,
     select,
     share,
     task,
+    unequal,
+    zero,
 )
 
 require_abi(8, __name__)
@@ -250,8 +252,9 @@ def e_from_peak_x(e: Real3, peak: Real2, x: Real3, M: int, C: int, R: int, tile:
 
 
 @task
-def gx_from_e_ge_plain(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
-    """gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
+def gx_from_e_gy_gy_sum_y_sum_plain(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, task: int, tasks: int) -> None:
+    """gx[m,c,r] += -(gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
 
     gather, tasks share m c
     """
@@ -260,13 +263,13 @@ def gx_from_e_ge_plain(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, t
         m = item // C
         c = item % C
         for r in range(R):
-            total = -e[m, c, r] * ge[m, c, r]
+            total = -(gy_sum[m, r] + gy[m, c, r] / y_sum[m, r]) * e[m, c, r]
             gx[m, c, r] = total
 
 
 @task
-def gx_from_e_ge_over_r(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_e_gy_gy_sum_y_sum_over_r(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -278,62 +281,68 @@ def gx_from_e_ge_over_r(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, 
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
-                total = -(e_lanes * ge_lanes)
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                total = -(e_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes))
                 lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
-                total = -(e_lanes * ge_lanes)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                total = -(e_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes))
                 lanes.write_where(gx.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def gx_from_e_ge_over_c(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile, task: int,
-        tasks: int) -> None:
+def gx_from_e_gy_gy_sum_y_sum_over_c(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
     for item in range(first, last):
         m = item // R
         r = item % R
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
-                total = -(e_lanes * ge_lanes)
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                total = -(e_lanes * ((common * gy_lanes) + gy_sum_common))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
-                total = -(e_lanes * ge_lanes)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                total = -(e_lanes * ((common * gy_lanes) + gy_sum_common))
                 lanes.write_where(gx.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(gx_from_e_ge_over_r, gx_from_e_ge_over_c, gx_from_e_ge_plain,
-    merges={"M": (0, 0, 0), "C": (1, 1, 1), "R": (2, 2, 2)})
-def gx_from_e_ge(gx: Real3, e: Real3, ge: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
-    """gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
+@choice(gx_from_e_gy_gy_sum_y_sum_over_r, gx_from_e_gy_gy_sum_y_sum_over_c, gx_from_e_gy_gy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
+def gx_from_e_gy_gy_sum_y_sum(gx: Real3, e: Real3, gy: Real3, gy_sum: Real2, y_sum: Real2, M: int, C: int, R: int,
+        tile: Tile) -> Task[...]:
+    """gx[m,c,r] += -(gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return gx_from_e_ge_over_r
+        return gx_from_e_gy_gy_sum_y_sum_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return gx_from_e_ge_over_c
-    return gx_from_e_ge_plain
+        return gx_from_e_gy_gy_sum_y_sum_over_c
+    return gx_from_e_gy_gy_sum_y_sum_plain
 
 
 @task
-def hx_from_e_ge_he_hgx_plain(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        task: int, tasks: int) -> None:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
+def te_from_e_tx_plain(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """te[m,c,r] += -e[m,c,r]*tx[m,c,r]
 
     gather, tasks share m c
     """
@@ -342,13 +351,13 @@ def hx_from_e_ge_he_hgx_plain(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Re
         m = item // C
         c = item % C
         for r in range(R):
-            total = (ge[m, c, r] * hgx[m, c, r] - he[m, c, r]) * e[m, c, r]
-            hx[m, c, r] = total
+            total = -e[m, c, r] * tx[m, c, r]
+            te[m, c, r] = total
 
 
 @task
-def hx_from_e_ge_he_hgx_over_r(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def te_from_e_tx_over_r(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
     first, last = share(M * C, task, tasks)
@@ -360,24 +369,20 @@ def hx_from_e_ge_he_hgx_over_r(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: R
             count = min(lanes.width, R - r)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 0, 1)))
-                he_lanes = lanes.read(he.line((m, c, r), (0, 0, 1)))
-                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
-                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
-                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                total = -(e_lanes * tx_lanes)
+                lanes.write_where(te.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 0, 1)), active)
-                he_lanes = lanes.read_where(he.line((m, c, r), (0, 0, 1)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
-                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
-                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                total = -(e_lanes * tx_lanes)
+                lanes.write_where(te.line((m, c, r), (0, 0, 1)), total, active)
 
 
 @task
-def hx_from_e_ge_he_hgx_over_c(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile, task: int, tasks: int) -> None:
+def te_from_e_tx_over_c(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
     first, last = share(M * R, task, tasks)
@@ -389,36 +394,649 @@ def hx_from_e_ge_he_hgx_over_c(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: R
             count = min(lanes.width, C - c)
             if count == lanes.width:
                 e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
-                ge_lanes = lanes.read(ge.line((m, c, r), (0, 1, 0)))
-                he_lanes = lanes.read(he.line((m, c, r), (0, 1, 0)))
-                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
-                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                total = -(e_lanes * tx_lanes)
+                lanes.write_where(te.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
             else:
                 active = lanes.first(count)
                 e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
-                ge_lanes = lanes.read_where(ge.line((m, c, r), (0, 1, 0)), active)
-                he_lanes = lanes.read_where(he.line((m, c, r), (0, 1, 0)), active)
-                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
-                total = e_lanes * ((ge_lanes * hgx_lanes) - he_lanes)
-                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                total = -(e_lanes * tx_lanes)
+                lanes.write_where(te.line((m, c, r), (0, 1, 0)), total, active)
 
 
-@choice(hx_from_e_ge_he_hgx_over_r, hx_from_e_ge_he_hgx_over_c, hx_from_e_ge_he_hgx_plain,
-    merges={"M": (0, 0, 0, 0, 0), "C": (1, 1, 1, 1, 1), "R": (2, 2, 2, 2, 2)})
-def hx_from_e_ge_he_hgx(hx: Real3, e: Real3, ge: Real3, he: Real3, hgx: Real3, M: int, C: int, R: int,
-        tile: Tile) -> Task[...]:
-    """hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
+@choice(te_from_e_tx_over_r, te_from_e_tx_over_c, te_from_e_tx_plain,
+    merges={"M": (0, 0, 0), "C": (1, 1, 1), "R": (2, 2, 2)})
+def te_from_e_tx(te: Real3, e: Real3, tx: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """te[m,c,r] += -e[m,c,r]*tx[m,c,r]
 
     lanes over r
     or lanes over c
     else gather, tasks share m c
     """
     if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
-        return hx_from_e_ge_he_hgx_over_r
+        return te_from_e_tx_over_r
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
-        return hx_from_e_ge_he_hgx_over_c
-    return hx_from_e_ge_he_hgx_plain
+        return te_from_e_tx_over_c
+    return te_from_e_tx_plain
+
+
+@task
+def hgy_sum_from_e_hgx_plain(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, task: int,
+        tasks: int) -> None:
+    """hgy_sum[m,r] += sum[c] -e[m,c,r]*hgx[m,c,r]
+
+    gather, tasks share m r
+    """
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        total = zero()
+        for c in range(C):
+            total += e[m, c, r] * hgx[m, c, r]
+        total = -total
+        hgy_sum[m, r] = total
+
+
+@task
+def hgy_sum_from_e_hgx_over_r_side_by_side(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(e_lanes, hgx_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    result = -result
+                    lanes.write_where(hgy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes, hgx_lanes, total)
+                    total = -total
+                    lanes.write_where(hgy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hgy_sum_from_e_hgx_over_r(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    result = -result
+                    lanes.write_where(hgy_sum.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def hgy_sum_from_e_hgx_over_c(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * (tile.lines // 2)
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(e_lanes, hgx_lanes, total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                result = -result
+                hgy_sum[plane, r] = result
+
+
+@choice(hgy_sum_from_e_hgx_over_r_side_by_side, hgy_sum_from_e_hgx_over_r, hgy_sum_from_e_hgx_over_c,
+    hgy_sum_from_e_hgx_plain, merges={"M": (0, 0, 0), "R": (1, 2, 2)})
+def hgy_sum_from_e_hgx(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """hgy_sum[m,r] += sum[c] -e[m,c,r]*hgx[m,c,r]
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hgy_sum_from_e_hgx_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hgy_sum_from_e_hgx_over_r
+    if tile.lanes.width <= C:
+        return hgy_sum_from_e_hgx_over_c
+    return hgy_sum_from_e_hgx_plain
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_plain(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, task: int, tasks: int) -> None:
+    """hy_sum[m,r] += sum[c] e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+
+    gather, tasks share m r
+    """
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        total = zero()
+        for c in range(C):
+            total += e[m, c, r] * gy[m, c, r] * hgx[m, c, r]
+        if total != zero():
+            total = total / y_sum[m, r]**2
+        hy_sum[m, r] = total
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2,
+        M: int, C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M, task, tasks)
+    for m in range(first, last):
+        block = tile.lines * lanes.width
+        for start in range(0, R, block):
+            if start + block <= R:
+                active = lanes.where(True)
+                totals = tile.column()
+                for u in range(tile.lines):
+                    totals[0, u] = lanes.zero()
+                for c in range(C):
+                    for u in range(tile.lines):
+                        r = start + u * lanes.width
+                        e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                        gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                        hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                        totals[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, totals[0, u])
+                for u in range(tile.lines):
+                    r = start + u * lanes.width
+                    result = totals[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), result / (y_sum_lanes * y_sum_lanes), result)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), result, active)
+            else:
+                for r in range(start, R, lanes.width):
+                    count = min(lanes.width, R - r)
+                    active = lanes.first(count)
+                    total = lanes.zero()
+                    for c in range(C):
+                        e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                        gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                        total = fma(e_lanes * gy_lanes, hgx_lanes, total)
+                    y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                    total = select(unequal(total, lanes.zero()), total / (y_sum_lanes * y_sum_lanes), total)
+                    lanes.write_where(hy_sum.line((m, r), (0, 1)), total, active)
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_r(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes, task, tasks)
+    for item in range(first, last):
+        m = item * (tile.lines // 2)
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(C):
+                for u in range(tile.lines // 2):
+                    plane = min(m + u, M - 1)
+                    e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
+                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
+                    hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
+                    total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
+            for u in range(tile.lines // 2):
+                plane = min(m + u, M - 1)
+                if m + u < M:
+                    result = total[0, u]
+                    y_sum_lanes = lanes.read_where(y_sum.line((plane, r), (0, 1)), active)
+                    result = select(unequal(result, lanes.zero()), result / (y_sum_lanes * y_sum_lanes), result)
+                    lanes.write_where(hy_sum.line((plane, r), (0, 1)), result, active)
+
+
+@task
+def hy_sum_from_e_gy_hgx_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c, combined at the end."""
+    lanes = tile.lanes
+    planes = ceil_div(M, tile.lines // 2)
+    first, last = share(planes * R, task, tasks)
+    for item in range(first, last):
+        m = item // R * (tile.lines // 2)
+        r = item % R
+        wide = tile.wide_column()
+        for u in range(tile.lines // 2):
+            wide[0, u] = lanes.wide_zero()
+        for start in range(0, C, 64 * lanes.width):
+            total = tile.column()
+            for u in range(tile.lines // 2):
+                total[0, u] = lanes.zero()
+            for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
+                if c + lanes.width <= C:
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
+                        gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
+                        hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
+                        total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
+                else:
+                    active = lanes.first(C - c)
+                    for u in range(tile.lines // 2):
+                        plane = min(m + u, M - 1)
+                        e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
+                        gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
+                        hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
+                        total[0, u] = select(active, fma(e_lanes * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
+            for u in range(tile.lines // 2):
+                wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
+        for u in range(tile.lines // 2):
+            plane = min(m + u, M - 1)
+            if m + u < M:
+                result = lanes.sum(wide[0, u])
+                if result != zero():
+                    result = result / y_sum[plane, r]**2
+                hy_sum[plane, r] = result
+
+
+@choice(hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side, hy_sum_from_e_gy_hgx_y_sum_over_r,
+    hy_sum_from_e_gy_hgx_y_sum_over_c, hy_sum_from_e_gy_hgx_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0), "R": (1, 2, 2, 2, 1)})
+def hy_sum_from_e_gy_hgx_y_sum(hy_sum: Real2, e: Real3, gy: Real3, hgx: Real3, y_sum: Real2, M: int, C: int, R: int,
+        tile: Tile) -> Task[...]:
+    """hy_sum[m,r] += sum[c] e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+
+    lanes over r, vectors side by side
+    or lanes over r
+    or lanes over c, combined at the end
+    else gather, tasks share m r
+    """
+    if (
+        tile.lines * tile.lanes.width <= R
+        and (tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C))
+    ):
+        return hy_sum_from_e_gy_hgx_y_sum_over_r_side_by_side
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hy_sum_from_e_gy_hgx_y_sum_over_r
+    if tile.lanes.width <= C:
+        return hy_sum_from_e_gy_hgx_y_sum_over_c
+    return hy_sum_from_e_gy_hgx_y_sum_plain
+
+
+@task
+def hgy_from_e_hgx_hgy_sum_y_sum_plain(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, task: int, tasks: int) -> None:
+    """hgy[m,c,r] += -(hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            total = -(hgy_sum[m, r] * e[m, c, r] / y_sum[m, r] + e[m, c, r] * hgx[m, c, r]) / y_sum[m, r]
+            hgy[m, c, r] = total
+
+
+@task
+def hgy_from_e_hgx_hgy_sum_y_sum_over_r(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                hgy_sum_lanes = lanes.read(hgy_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                total = -(((e_lanes * hgx_lanes) + (e_lanes * hgy_sum_lanes / y_sum_lanes)) / y_sum_lanes)
+                lanes.write_where(hgy.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                total = -(((e_lanes * hgx_lanes) + (e_lanes * hgy_sum_lanes / y_sum_lanes)) / y_sum_lanes)
+                lanes.write_where(hgy.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hgy_from_e_hgx_hgy_sum_y_sum_over_c(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int,
+        C: int, R: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        common = -(lanes.fill(one()) / lanes.fill(y_sum[m, r]))
+        common_ = lanes.fill(hgy_sum[m, r]) / lanes.fill(y_sum[m, r])
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                total = common * ((common_ * e_lanes) + (e_lanes * hgx_lanes))
+                lanes.write_where(hgy.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                total = common * ((common_ * e_lanes) + (e_lanes * hgx_lanes))
+                lanes.write_where(hgy.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hgy_from_e_hgx_hgy_sum_y_sum_over_r, hgy_from_e_hgx_hgy_sum_y_sum_over_c,
+    hgy_from_e_hgx_hgy_sum_y_sum_plain, merges={"M": (0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 1)})
+def hgy_from_e_hgx_hgy_sum_y_sum(hgy: Real3, e: Real3, hgx: Real3, hgy_sum: Real2, y_sum: Real2, M: int, C: int,
+        R: int, tile: Tile) -> Task[...]:
+    """hgy[m,c,r] += -(hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hgy_from_e_hgx_hgy_sum_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hgy_from_e_hgx_hgy_sum_y_sum_over_c
+    return hgy_from_e_hgx_hgy_sum_y_sum_plain
+
+
+@task
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, task: int, tasks: int) -> None:
+    """hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] + hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 - hy_sum[m,r])*e[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            v0 = gy[m, c, r]
+            v1 = y_sum[m, r]
+            total = (v0 * hgy_sum[m, r] / v1**2 + (v0 / v1 + gy_sum[m, r]) * hgx[m, c, r] - hy_sum[m, r]) * e[m, c, r]
+            hx[m, c, r] = total
+
+
+@task
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 0, 1)))
+                hgy_sum_lanes = lanes.read(hgy_sum.line((m, r), (0, 1)))
+                hy_sum_lanes = lanes.read(hy_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                total = e_lanes * ((gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes)) + (hgx_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)) - hy_sum_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 0, 1)), active)
+                hgy_sum_lanes = lanes.read_where(hgy_sum.line((m, r), (0, 1)), active)
+                hy_sum_lanes = lanes.read_where(hy_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                total = e_lanes * ((gy_lanes * hgy_sum_lanes / (y_sum_lanes * y_sum_lanes)) + (hgx_lanes * ((gy_lanes / y_sum_lanes) + gy_sum_lanes)) - hy_sum_lanes)
+                lanes.write_where(hx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        hy_sum_common = lanes.fill(hy_sum[m, r])
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
+        u_ = lanes.fill(y_sum[m, r])
+        common_ = lanes.fill(hgy_sum[m, r]) / (u_ * u_)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                hgx_lanes = lanes.read(hgx.line((m, c, r), (0, 1, 0)))
+                total = e_lanes * ((common_ * gy_lanes) + (hgx_lanes * ((common * gy_lanes) + gy_sum_common)) - hy_sum_common)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                hgx_lanes = lanes.read_where(hgx.line((m, c, r), (0, 1, 0)), active)
+                total = e_lanes * ((common_ * gy_lanes) + (hgx_lanes * ((common * gy_lanes) + gy_sum_common)) - hy_sum_common)
+                lanes.write_where(hx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r, hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c,
+    hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 2, 1, 1, 1)})
+def hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum(hx: Real3, e: Real3, gy: Real3, gy_sum: Real2, hgx: Real3,
+        hgy_sum: Real2, hy_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] + hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 - hy_sum[m,r])*e[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_over_c
+    return hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum_plain
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, task: int,
+        tasks: int) -> None:
+    """tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] - tgy_sum[m,r] + ty_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 - tgy[m,c,r]/y_sum[m,r])*e[m,c,r]
+
+    gather, tasks share m c
+    """
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for r in range(R):
+            v0 = y_sum[m, r]
+            v1 = 1 / v0
+            v2 = gy[m, c, r]
+            total = (-v1 * tgy[m, c, r] + (v1 * v2 + gy_sum[m, r]) * tx[m, c, r] - tgy_sum[m, r] + v2 * ty_sum[m, r] / v0**2) * e[m, c, r]
+            tgx[m, c, r] = total
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over r."""
+    lanes = tile.lanes
+    first, last = share(M * C, task, tasks)
+    for item in range(first, last):
+        m = item // C
+        c = item % C
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 0, 1)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 0, 1)))
+                gy_sum_lanes = lanes.read(gy_sum.line((m, r), (0, 1)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 0, 1)))
+                tgy_sum_lanes = lanes.read(tgy_sum.line((m, r), (0, 1)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 0, 1)))
+                ty_sum_lanes = lanes.read(ty_sum.line((m, r), (0, 1)))
+                y_sum_lanes = lanes.read(y_sum.line((m, r), (0, 1)))
+                v0 = lanes.fill(one()) / y_sum_lanes
+                total = e_lanes * ((gy_lanes * ty_sum_lanes / (y_sum_lanes * y_sum_lanes)) + (tx_lanes * ((gy_lanes * v0) + gy_sum_lanes)) - (tgy_lanes * v0) - tgy_sum_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 0, 1)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 0, 1)), active)
+                gy_sum_lanes = lanes.read_where(gy_sum.line((m, r), (0, 1)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 0, 1)), active)
+                tgy_sum_lanes = lanes.read_where(tgy_sum.line((m, r), (0, 1)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 0, 1)), active)
+                ty_sum_lanes = lanes.read_where(ty_sum.line((m, r), (0, 1)), active)
+                y_sum_lanes = lanes.read_where(y_sum.line((m, r), (0, 1)), active)
+                v0 = lanes.fill(one()) / y_sum_lanes
+                total = e_lanes * ((gy_lanes * ty_sum_lanes / (y_sum_lanes * y_sum_lanes)) + (tx_lanes * ((gy_lanes * v0) + gy_sum_lanes)) - (tgy_lanes * v0) - tgy_sum_lanes)
+                lanes.write_where(tgx.line((m, c, r), (0, 0, 1)), total, active)
+
+
+@task
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2,
+        tgy: Real3, tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over c."""
+    lanes = tile.lanes
+    first, last = share(M * R, task, tasks)
+    for item in range(first, last):
+        m = item // R
+        r = item % R
+        tgy_sum_common = lanes.fill(tgy_sum[m, r])
+        common = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        gy_sum_common = lanes.fill(gy_sum[m, r])
+        common_ = lanes.fill(one()) / lanes.fill(y_sum[m, r])
+        u_ = lanes.fill(y_sum[m, r])
+        common_2 = lanes.fill(ty_sum[m, r]) / (u_ * u_)
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            count = min(lanes.width, C - c)
+            if count == lanes.width:
+                e_lanes = lanes.read(e.line((m, c, r), (0, 1, 0)))
+                gy_lanes = lanes.read(gy.line((m, c, r), (0, 1, 0)))
+                tgy_lanes = lanes.read(tgy.line((m, c, r), (0, 1, 0)))
+                tx_lanes = lanes.read(tx.line((m, c, r), (0, 1, 0)))
+                total = e_lanes * ((common_2 * gy_lanes) + (tx_lanes * ((common * gy_lanes) + gy_sum_common)) - tgy_sum_common - (common_ * tgy_lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, lanes.where(True))
+            else:
+                active = lanes.first(count)
+                e_lanes = lanes.read_where(e.line((m, c, r), (0, 1, 0)), active)
+                gy_lanes = lanes.read_where(gy.line((m, c, r), (0, 1, 0)), active)
+                tgy_lanes = lanes.read_where(tgy.line((m, c, r), (0, 1, 0)), active)
+                tx_lanes = lanes.read_where(tx.line((m, c, r), (0, 1, 0)), active)
+                total = e_lanes * ((common_2 * gy_lanes) + (tx_lanes * ((common * gy_lanes) + gy_sum_common)) - tgy_sum_common - (common_ * tgy_lanes))
+                lanes.write_where(tgx.line((m, c, r), (0, 1, 0)), total, active)
+
+
+@choice(tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r,
+    tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c, tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain,
+    merges={"M": (0, 0, 0, 0, 0, 0, 0, 0, 0), "R": (2, 2, 2, 1, 2, 1, 2, 1, 1)})
+def tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum(tgx: Real3, e: Real3, gy: Real3, gy_sum: Real2, tgy: Real3,
+        tgy_sum: Real2, tx: Real3, ty_sum: Real2, y_sum: Real2, M: int, C: int, R: int, tile: Tile) -> Task[...]:
+    """tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] - tgy_sum[m,r] + ty_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2 - tgy[m,c,r]/y_sum[m,r])*e[m,c,r]
+
+    lanes over r
+    or lanes over c
+    else gather, tasks share m c
+    """
+    if tile.lanes.width <= R or (tile.lanes.width <= 8 * R and tile.lanes.width > C):
+        return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_r
+    if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
+        return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_over_c
+    return tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum_plain
 
 
 def sizes(M: int, J: int, R: int) -> dict[str, int]:
@@ -437,7 +1055,6 @@ DEFINITION = Definition(
         Tensor('y_sum', ('M', 'R')),
         Tensor('y', ('M', 'J', 'R')),
         Tensor('gy', ('M', 'J', 'R')),
-        Tensor('ge', ('M', 'J', 'R')),
         Tensor('gy_sum', ('M', 'R')),
         Tensor('gx', ('M', 'J', 'R')),
         Tensor('tx', ('M', 'J', 'R')),
@@ -445,14 +1062,11 @@ DEFINITION = Definition(
         Tensor('ty_sum', ('M', 'R')),
         Tensor('ty', ('M', 'J', 'R')),
         Tensor('hgx', ('M', 'J', 'R')),
-        Tensor('hge', ('M', 'J', 'R')),
         Tensor('hgy_sum', ('M', 'R')),
-        Tensor('he', ('M', 'J', 'R')),
         Tensor('hy_sum', ('M', 'R')),
         Tensor('hx', ('M', 'J', 'R')),
         Tensor('hgy', ('M', 'J', 'R')),
         Tensor('tgy', ('M', 'J', 'R')),
-        Tensor('tge', ('M', 'J', 'R')),
         Tensor('tgy_sum', ('M', 'R')),
         Tensor('tgx', ('M', 'J', 'R')),
     ),
@@ -510,29 +1124,17 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r] of softmax
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r] of softmax
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]  # as ge[m,j,r] of softmax
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # gx[m,c,r] += -e[m,c,r]*ge[m,c,r]
-                    gx_from_e_ge,
-                    ('gx', 'e', 'ge'),
+                Phase(  # gx[m,c,r] += -(gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*e[m,c,r]
+                    gx_from_e_gy_gy_sum_y_sum,
+                    ('gx', 'e', 'gy', 'gy_sum', 'y_sum'),
                     ('M', 'J', 'R'),
-                    linear=('e', 'ge'),
+                    linear=('e',),
                 ),
             ),
         ),
@@ -556,8 +1158,8 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
+                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]
+                    te_from_e_tx,
                     ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'tx'),
@@ -595,41 +1197,29 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r] of softmax
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r] of softmax
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]  # as ge[m,j,r] of softmax
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # hge[m,c,r] += -e[m,c,r]*hgx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
-                    ('hge', 'e', 'hgx'),
+                Phase(  # hgy_sum[m,r] += sum[c] -e[m,c,r]*hgx[m,c,r]
+                    hgy_sum_from_e_hgx,
+                    ('hgy_sum', 'e', 'hgx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'hgx'),
                 ),
-                Phase(  # hgy_sum[m,r] += sum[j] hge[m,j,r]  # as y_sum[m,r] of softmax
-                    y_sum_from_e,
-                    ('hgy_sum', 'hge'),
-                    ('M', 'R', 'J'),
-                    linear=('hge',),
-                ),
-                Phase(  # he[m,c,r] += -hgy_sum[m,r]*gy[m,c,r]/y_sum[m,r]**2  # as he[m,c,r] of softmax
-                    he_from_gy_hgy_sum_y_sum,
-                    ('he', 'gy', 'hgy_sum', 'y_sum'),
+                Phase(  # hy_sum[m,r] += sum[c] e[m,c,r]*gy[m,c,r]*hgx[m,c,r]/y_sum[m,r]**2
+                    hy_sum_from_e_gy_hgx_y_sum,
+                    ('hy_sum', 'e', 'gy', 'hgx', 'y_sum'),
                     ('M', 'J', 'R'),
-                    linear=('gy', 'hgy_sum'),
+                    linear=('e', 'gy', 'hgx'),
+                ),
+                Phase(  # hgy[m,c,r] += -(hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + e[m,c,r]*hgx[m,c,r])/y_sum[m,r]
+                    hgy_from_e_hgx_hgy_sum_y_sum,
+                    ('hgy', 'e', 'hgx', 'hgy_sum', 'y_sum'),
+                    ('M', 'J', 'R'),
+                    linear=('e',),
                 ),
                 Phase(  # hy_sum[m,r] += sum[c] 2*hgy_sum[m,r]*e[m,c,r]*gy[m,c,r]/y_sum[m,r]**3  # as hy_sum[m,r] of softmax
                     hy_sum_from_e_gy_hgy_sum_y_sum,
@@ -637,26 +1227,9 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('e', 'gy', 'hgy_sum'),
                 ),
-                Phase(  # hgy[m,c,r] += (-hgy_sum[m,r]*e[m,c,r]/y_sum[m,r] + hge[m,c,r])/y_sum[m,r]  # as ty[m,c,r] of softmax
-                    ty_from_e_te_ty_sum_y_sum,
-                    ('hgy', 'e', 'hge', 'hgy_sum', 'y_sum'),
-                    ('M', 'J', 'R'),
-                ),
-                Phase(  # hy_sum[m,r] += sum[c] -gy[m,c,r]*hge[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r] of softmax
-                    gy_sum_from_e_gy_y_sum,
-                    ('hy_sum', 'gy', 'hge', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy', 'hge'),
-                ),
-                Phase(  # he[m,j,r] += hy_sum[m,r]  # as ge[m,j,r] of softmax
-                    ge_from_gy_sum,
-                    ('he', 'hy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('hy_sum',),
-                ),
-                Phase(  # hx[m,c,r] += (ge[m,c,r]*hgx[m,c,r] - he[m,c,r])*e[m,c,r]
-                    hx_from_e_ge_he_hgx,
-                    ('hx', 'e', 'ge', 'he', 'hgx'),
+                Phase(  # hx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*hgx[m,c,r] + hgy_sum[m,r]*gy[m,c,r]/...
+                    hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum,
+                    ('hx', 'e', 'gy', 'gy_sum', 'hgx', 'hgy_sum', 'hy_sum', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e',),
                 ),
@@ -682,26 +1255,14 @@ DEFINITION = Definition(
                     ('M', 'R', 'J'),
                     linear=('e',),
                 ),
-                Phase(  # ge[m,c,r] += gy[m,c,r]/y_sum[m,r]  # as y[m,c,r] of softmax
-                    y_from_e_y_sum,
-                    ('ge', 'gy', 'y_sum'),
-                    ('M', 'J', 'R'),
-                    linear=('gy',),
-                ),
                 Phase(  # gy_sum[m,r] += sum[c] -e[m,c,r]*gy[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r] of softmax
                     gy_sum_from_e_gy_y_sum,
                     ('gy_sum', 'e', 'gy', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e', 'gy'),
                 ),
-                Phase(  # ge[m,j,r] += gy_sum[m,r]  # as ge[m,j,r] of softmax
-                    ge_from_gy_sum,
-                    ('ge', 'gy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('gy_sum',),
-                ),
-                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]  # as gx[m,c,r]
-                    gx_from_e_ge,
+                Phase(  # te[m,c,r] += -e[m,c,r]*tx[m,c,r]
+                    te_from_e_tx,
                     ('te', 'e', 'tx'),
                     ('M', 'J', 'R'),
                     linear=('e', 'tx'),
@@ -711,11 +1272,6 @@ DEFINITION = Definition(
                     ('ty_sum', 'te'),
                     ('M', 'R', 'J'),
                     linear=('te',),
-                ),
-                Phase(  # tge[m,c,r] += (-ty_sum[m,r]*gy[m,c,r]/y_sum[m,r] + tgy[m,c,r])/y_sum[m,r]  # as ty[m,c,r] of softmax
-                    ty_from_e_te_ty_sum_y_sum,
-                    ('tge', 'gy', 'tgy', 'ty_sum', 'y_sum'),
-                    ('M', 'J', 'R'),
                 ),
                 Phase(  # tgy_sum[m,r] += sum[c] -gy[m,c,r]*te[m,c,r]/y_sum[m,r]**2  # as gy_sum[m,r] of softmax
                     gy_sum_from_e_gy_y_sum,
@@ -735,15 +1291,9 @@ DEFINITION = Definition(
                     ('M', 'J', 'R'),
                     linear=('e', 'gy', 'ty_sum'),
                 ),
-                Phase(  # tge[m,j,r] += tgy_sum[m,r]  # as ge[m,j,r] of softmax
-                    ge_from_gy_sum,
-                    ('tge', 'tgy_sum'),
-                    ('M', 'R', 'J'),
-                    linear=('tgy_sum',),
-                ),
-                Phase(  # tgx[m,c,r] += (ge[m,c,r]*tx[m,c,r] - tge[m,c,r])*e[m,c,r]  # as hx[m,c,r]
-                    hx_from_e_ge_he_hgx,
-                    ('tgx', 'e', 'ge', 'tge', 'tx'),
+                Phase(  # tgx[m,c,r] += ((gy_sum[m,r] + gy[m,c,r]/y_sum[m,r])*tx[m,c,r] - tgy_sum[m,r] + ty_sum[m...
+                    tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum,
+                    ('tgx', 'e', 'gy', 'gy_sum', 'tgy', 'tgy_sum', 'tx', 'ty_sum', 'y_sum'),
                     ('M', 'J', 'R'),
                     linear=('e',),
                 ),
@@ -756,11 +1306,14 @@ DEFINITION = Definition(
         'y_sum_from_e: that of kernels.generated.softmax',
         'y_from_e_y_sum: that of kernels.generated.softmax',
         'gy_sum_from_e_gy_y_sum: that of kernels.generated.softmax',
-        'ge_from_gy_sum: that of kernels.generated.softmax',
-        'gx_from_e_ge: lanes over r, or lanes over c; else gather, tasks share m c',
+        'gx_from_e_gy_gy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
+        'te_from_e_tx: lanes over r, or lanes over c; else gather, tasks share m c',
         'ty_from_e_te_ty_sum_y_sum: that of kernels.generated.softmax',
-        'he_from_gy_hgy_sum_y_sum: that of kernels.generated.softmax',
+        'hgy_sum_from_e_hgx: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hy_sum_from_e_gy_hgx_y_sum: lanes over r, vectors side by side, or lanes over r, or lanes over c, combined at the end; else gather, tasks share m r',
+        'hgy_from_e_hgx_hgy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
         'hy_sum_from_e_gy_hgy_sum_y_sum: that of kernels.generated.softmax',
-        'hx_from_e_ge_he_hgx: lanes over r, or lanes over c; else gather, tasks share m c',
+        'hx_from_e_gy_gy_sum_hgx_hgy_sum_hy_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
+        'tgx_from_e_gy_gy_sum_tgy_tgy_sum_tx_ty_sum_y_sum: lanes over r, or lanes over c; else gather, tasks share m c',
     ),
 )

@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -797,15 +797,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gfar[n] += -chosen(Ne(far[n], 0), 1/(2*sqrt(far[n])))*step(margin - chosen(Ne(far[n], 0...
@@ -924,15 +918,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gfar[n] += -chosen(Ne(far[n], 0), 1/(2*sqrt(far[n])))*step(margin - chosen(Ne(far[n], 0...
@@ -997,21 +985,21 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -1051,15 +1039,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gfar[n] += -chosen(Ne(far[n], 0), 1/(2*sqrt(far[n])))*step(margin - chosen(Ne(far[n], 0...
@@ -1104,15 +1086,9 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('tx',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgfar[n] += -(chosen(Ne(far[n], 0), -1/(4*far[n]**(3/2)))*gl_total[n]*tfar[n] + chosen(...
@@ -1153,8 +1129,7 @@ DEFINITION = Definition(
         'l_from_far_near: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gfar_from_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gnear_from_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gb_from_a_b_gtotal: that of kernels.generated.pairwise_distance',
@@ -1164,6 +1139,7 @@ DEFINITION = Definition(
         'tl_from_far_near_tfar_tnear: lanes over n; else gather, tasks share n',
         'hnear_from_far_gl_total_hgnear_near: lanes over n; else gather, tasks share n',
         'hfar_from_far_gl_total_hgfar_near: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'hb_from_a_b_gtotal_hga_hgb_htotal: that of kernels.generated.pairwise_distance',
         'hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x: lanes over j, or lanes over n; else gather, tasks share n',
         'tgfar_from_far_gl_total_near_tfar_tgl_total: lanes over n; else gather, tasks share n',

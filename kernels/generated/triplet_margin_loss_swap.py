@@ -11,8 +11,8 @@
 from __future__ import annotations
 
 from kernels.generated.mse_loss import (
-    gl_total_from_gl,
-    gl_total_from_gy_gz,
+    gl_total_from_gl_gy_gz,
+    hgl_from_hgl_total,
     y_from_l,
     z_from_l,
 )
@@ -1219,15 +1219,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n],...
@@ -1377,15 +1371,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n],...
@@ -1478,21 +1466,21 @@ DEFINITION = Definition(
                     ('N',),
                     reals=('margin',),
                 ),
-                Phase(  # hgy[] += sum[n] hgl_total[n]/N  # as y[] of mse_loss
+                Phase(  # hgl[i0] += hgl_total[i0]  # as hgl[i0] of mse_loss
+                    hgl_from_hgl_total,
+                    ('hgl', 'hgl_total'),
+                    ('N',),
+                    linear=('hgl_total',),
+                ),
+                Phase(  # hgy[] += sum[i0] hgl_total[i0]/N  # as y[] of mse_loss
                     y_from_l,
                     ('hgy', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
-                Phase(  # hgz[] += sum[n] hgl_total[n]  # as z[] of mse_loss
+                Phase(  # hgz[] += sum[i0] hgl_total[i0]  # as z[] of mse_loss
                     z_from_l,
                     ('hgz', 'hgl_total'),
-                    ('N',),
-                    linear=('hgl_total',),
-                ),
-                Phase(  # hgl[i0] += hgl_total[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('hgl', 'hgl_total'),
                     ('N',),
                     linear=('hgl_total',),
                 ),
@@ -1538,15 +1526,9 @@ DEFINITION = Definition(
                     ('N', 'J'),
                     reals=('eps',),
                 ),
-                Phase(  # gl_total[i0] += gl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('gl_total', 'gl'),
-                    ('N',),
-                    linear=('gl',),
-                ),
-                Phase(  # gl_total[n] += gz[] + gy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('gl_total', 'gy', 'gz'),
+                Phase(  # gl_total[i0] += gz[] + gl[i0] + gy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('gl_total', 'gl', 'gy', 'gz'),
                     ('N',),
                 ),
                 Phase(  # gapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n],...
@@ -1612,15 +1594,9 @@ DEFINITION = Definition(
                     reals=('eps',),
                     linear=('tb',),
                 ),
-                Phase(  # tgl_total[i0] += tgl[i0]  # as gl_total[i0] of mse_loss
-                    gl_total_from_gl,
-                    ('tgl_total', 'tgl'),
-                    ('N',),
-                    linear=('tgl',),
-                ),
-                Phase(  # tgl_total[n] += tgz[] + tgy[]/N  # as gl_total[n] of mse_loss
-                    gl_total_from_gy_gz,
-                    ('tgl_total', 'tgy', 'tgz'),
+                Phase(  # tgl_total[i0] += tgz[] + tgl[i0] + tgy[]/N  # as gl_total[i0] of mse_loss
+                    gl_total_from_gl_gy_gz,
+                    ('tgl_total', 'tgl', 'tgy', 'tgz'),
                     ('N',),
                 ),
                 Phase(  # tgapart[n] += -(1 - indicator(chosen(Ne(far[n], 0), sqrt(far[n])) <= chosen(Ne(apart[n]...
@@ -1667,8 +1643,7 @@ DEFINITION = Definition(
         'l_from_apart_far_near: lanes over n; else gather, tasks share n',
         'y_from_l: that of kernels.generated.mse_loss',
         'z_from_l: that of kernels.generated.mse_loss',
-        'gl_total_from_gl: that of kernels.generated.mse_loss',
-        'gl_total_from_gy_gz: that of kernels.generated.mse_loss',
+        'gl_total_from_gl_gy_gz: that of kernels.generated.mse_loss',
         'gapart_from_apart_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gfar_from_apart_far_gl_total_near: lanes over n; else gather, tasks share n',
         'gnear_from_apart_far_gl_total_near: lanes over n; else gather, tasks share n',
@@ -1681,6 +1656,7 @@ DEFINITION = Definition(
         'hnear_from_apart_far_gl_total_hgnear_near: lanes over n; else gather, tasks share n',
         'hfar_from_apart_far_gl_total_hgfar_near: lanes over n; else gather, tasks share n',
         'hapart_from_apart_far_gl_total_hgapart_near: lanes over n; else gather, tasks share n',
+        'hgl_from_hgl_total: that of kernels.generated.mse_loss',
         'hb_from_a_b_gapart_gfar_hapart_hfar_hga_hgb_hgx_x: lanes over j, or lanes over n; else gather, tasks share n',
         'ha_from_a_b_gapart_gnear_hapart_hga_hgb_hgx_hnear_x: lanes over j, or lanes over n; else gather, tasks share n',
         'hx_from_a_b_gfar_gnear_hfar_hga_hgb_hgx_hnear_x: that of kernels.generated.triplet_margin_loss',
