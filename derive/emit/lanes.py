@@ -248,7 +248,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         self.b.plane_name = self.names[self.b.plane] if self.b.plane is not None else ""
         beside = self.b.plane is None and self.vectors_beside(way)
         if self.b.plane is not None and self.streams() > 1:
-            self.b.lines = "(tile.lines // 2)"
+            self.b.lines = "tile.few"
         self.share(way, "tile.lines * lanes.width" if beside else "lanes.width")
         if beside:
             self.over_blocks(way)
@@ -290,7 +290,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             sizes = [self.size(i) for i in outer]
             if self.b.plane is not None:
                 self.used.add("ceil_div")
-                self.put(f"planes = ceil_div({self.size(self.b.plane)}, {self.b.lines.strip('()')})")
+                self.put(f"planes = ceil_div({self.size(self.b.plane)}, {self.b.lines})")
                 sizes[outer.index(self.b.plane)] = "planes"
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
             if len(outer) == 1 and self.b.plane is None:
@@ -331,7 +331,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
     def each_plane(self, named: bool = True) -> None:
         """What follows is done for each of the planes; the last of them may stand in for some beyond it."""
         if self.b.plane is not None or self.b.beside:
-            self.put(f"for u in range({self.b.lines.strip('()')}):", True)
+            self.put(f"for u in range({self.b.lines}):", True)
         if self.b.beside and named:
             self.put(f"{self.b.beside} = start + u * lanes.width")
             self.names[self.b.way.lane] = self.b.beside
@@ -539,7 +539,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.put(f"wide = {start}")
             return
         self.put("wide = tile.wide_column()")
-        self.put(f"for u in range({self.b.lines.strip('()')}):", True)
+        self.put(f"for u in range({self.b.lines}):", True)
         self.put(f"wide[0, u] = {start}")
         self.depth -= 1
 
@@ -861,7 +861,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             if argument
             else f"{several} = tile.column()"
         )
-        self.put(f"for u in range({self.b.lines.strip('()')}):", True)
+        self.put(f"for u in range({self.b.lines}):", True)
         self.put(f"{several}[0, u] = {start}")
         if argument:
             self.put("place[0, u] = lanes.narrow_integers(-1)")

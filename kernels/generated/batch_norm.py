@@ -373,35 +373,35 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real1, gy: Real3, mean: Real1, var: R
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -501,35 +501,35 @@ def gw_from_gy_mean_var_x_over_r(gw: Real1, gy: Real3, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -831,35 +831,35 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real1, gy: Real3, hgx: Real3, var: Real1
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -959,35 +959,35 @@ def hw_from_gy_hgx_var_over_r(hw: Real1, gy: Real3, hgx: Real3, var: Real1, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1211,35 +1211,35 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real1, gy: Real3, hgvar: Real1,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

@@ -755,35 +755,35 @@ def tvar_from_mean_tx_x_over_r(tvar: Real1, mean: Real1, tx: Real3, x: Real3, C:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

@@ -359,20 +359,20 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(J, tile.lines // 2)
+    planes = ceil_div(J, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        j = item * (tile.lines // 2)
+        j = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read(gl_total.line((i, plane), (1, 0)))
                         t_lanes = lanes.read(t.line((i, plane), (1, 0)))
@@ -381,16 +381,16 @@ def gp_from_gl_total_t_w_x_over_i(gp: Real1, gl_total: Real2, t: Real2, w: Real2
                         total[0, u] = fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((i, plane), (1, 0)), active)
                         t_lanes = lanes.read_where(t.line((i, plane), (1, 0)), active)
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * t_lanes * w_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(j + u, J - 1)
             if j + u < J:
                 result = lanes.sum(wide[0, u])
@@ -752,20 +752,20 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(J, tile.lines // 2)
+    planes = ceil_div(J, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        j = item * (tile.lines // 2)
+        j = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read(gl_total.line((i, plane), (1, 0)))
                         hgx_lanes = lanes.read(hgx.line((i, plane), (1, 0)))
@@ -775,7 +775,7 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         total[0, u] = total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(j + u, J - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((i, plane), (1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((i, plane), (1, 0)), active)
@@ -783,9 +783,9 @@ def hp_from_gl_total_hgx_t_w_x_over_i(hp: Real1, gl_total: Real2, hgx: Real2, t:
                         w_lanes = lanes.read_where(w.line((i, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((i, plane), (1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gl_total_lanes * hgx_lanes * t_lanes * w_lanes * select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(j + u, J - 1)
             if j + u < J:
                 result = lanes.sum(wide[0, u])

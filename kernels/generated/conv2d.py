@@ -490,44 +490,44 @@ def y_from_w_x_over_k1(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0:
         task: int, tasks: int) -> None:
     """Lanes over k1, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes * O * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1)
-        g = item // (O * P0 * P1) % planes * (tile.lines // 2)
+        g = item // (O * P0 * P1) % planes * tile.few
         o = item // (P0 * P1) % O
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X3 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
                 x3 = k0*d0 + p0*s0 - a0
                 for start in range(low_k1, high_k1, 64 * lanes.width):
                     total = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         total[0, u] = lanes.zero()
                     for k1 in range(start, min(high_k1, start + 64 * lanes.width), lanes.width):
                         x4 = k1*d1 + p1*s1 - a1
                         if k1 + lanes.width <= high_k1:
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(g + u, G - 1)
                                 w_lanes = lanes.read(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)))
                                 total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                         else:
                             active = lanes.first(high_k1 - k1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(g + u, G - 1)
                                 w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
                                 x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4), (0, 0, 0, 0, d1)), active)
                                 total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])

@@ -390,11 +390,11 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k2, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes * O * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1 * P2)
-        g = item // (O * P0 * P1 * P2) % planes * (tile.lines // 2)
+        g = item // (O * P0 * P1 * P2) % planes * tile.few
         o = item // (P0 * P1 * P2) % O
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
@@ -403,7 +403,7 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X4 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
@@ -412,26 +412,26 @@ def y_from_w_x_over_k2(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0:
                     x4 = k1*d1 + p1*s1 - a1
                     for start in range(low_k2, high_k2, 64 * lanes.width):
                         total = tile.column()
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             total[0, u] = lanes.zero()
                         for k2 in range(start, min(high_k2, start + 64 * lanes.width), lanes.width):
                             x5 = k2*d2 + p2*s2 - a2
                             if k2 + lanes.width <= high_k2:
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(g + u, G - 1)
                                     w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)))
                                     x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)))
                                     total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                             else:
                                 active = lanes.first(high_k2 - k2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(g + u, G - 1)
                                     w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
                                     x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5), (0, 0, 0, 0, 0, d2)), active)
                                     total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])

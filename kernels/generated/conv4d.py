@@ -416,11 +416,11 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
         task: int, tasks: int) -> None:
     """Lanes over k3, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes * O * P0 * P1 * P2 * P3, task, tasks)
     for item in range(first, last):
         n = item // (planes * O * P0 * P1 * P2 * P3)
-        g = item // (O * P0 * P1 * P2 * P3) % planes * (tile.lines // 2)
+        g = item // (O * P0 * P1 * P2 * P3) % planes * tile.few
         o = item // (P0 * P1 * P2 * P3) % O
         p0 = item // (P1 * P2 * P3) % P0
         p1 = item // (P2 * P3) % P1
@@ -431,7 +431,7 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X5 - 1) // d2) + 1)
         low_k3, high_k3 = max(0, -((p3*s3 - a3) // d3)), min(K3, ((-p3*s3 + a3 + X6 - 1) // d3) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for c in range(C):
             for k0 in range(low_k0, high_k0):
@@ -442,26 +442,26 @@ def y_from_w_x_over_k3(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0:
                         x5 = k2*d2 + p2*s2 - a2
                         for start in range(low_k3, high_k3, 64 * lanes.width):
                             total = tile.column()
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 total[0, u] = lanes.zero()
                             for k3 in range(start, min(high_k3, start + 64 * lanes.width), lanes.width):
                                 x6 = k3*d3 + p3*s3 - a3
                                 if k3 + lanes.width <= high_k3:
-                                    for u in range(tile.lines // 2):
+                                    for u in range(tile.few):
                                         plane = min(g + u, G - 1)
                                         w_lanes = lanes.read(w.line((plane, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)))
                                         x_lanes = lanes.read(x.line((n, plane, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3)))
                                         total[0, u] = fma(w_lanes, x_lanes, total[0, u])
                                 else:
                                     active = lanes.first(high_k3 - k3)
-                                    for u in range(tile.lines // 2):
+                                    for u in range(tile.few):
                                         plane = min(g + u, G - 1)
                                         w_lanes = lanes.read_where(w.line((plane, o, c, k0, k1, k2, k3), (0, 0, 0, 0, 0, 0, 1)), active)
                                         x_lanes = lanes.read_where(x.line((n, plane, c, x3, x4, x5, x6), (0, 0, 0, 0, 0, 0, d3)), active)
                                         total[0, u] = select(active, fma(w_lanes, x_lanes, total[0, u]), total[0, u])
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])

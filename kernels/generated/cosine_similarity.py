@@ -104,24 +104,24 @@ def product_from_a_b_over_r(product: Real2, a: Real3, b: Real3, M: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     a_lanes = lanes.read_where(a.line((plane, j, r), (0, 0, 1)), active)
                     b_lanes = lanes.read_where(b.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(a_lanes, b_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -135,35 +135,35 @@ def product_from_a_b_over_j(product: Real2, a: Real3, b: Real3, M: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         a_lanes = lanes.read(a.line((plane, j, r), (0, 1, 0)))
                         b_lanes = lanes.read(b.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(a_lanes, b_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         a_lanes = lanes.read_where(a.line((plane, j, r), (0, 1, 0)), active)
                         b_lanes = lanes.read_where(b.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(a_lanes, b_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])

@@ -286,24 +286,24 @@ def gx_from_gl_total_t_over_r(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -315,24 +315,24 @@ def gx_from_gl_total_t_over_n(gx: Real3, gl_total: Real2, t: Integer2, N: int, R
         task: int, tasks: int) -> None:
     """Lanes over n."""
     lanes = tile.lanes
-    planes = ceil_div(R, tile.lines // 2)
+    planes = ceil_div(R, tile.few)
     first, last = share(C * planes, task, tasks)
     for item in range(first, last):
         c = item // planes
-        r = item % planes * (tile.lines // 2)
+        r = item % planes * tile.few
         for start in range(0, N, lanes.width):
             n = max(0, min(start, N - lanes.width))
             count = min(lanes.width, N - n)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(r + u, R - 1)
                 chosen = active & equal(lanes.read_where(t.line((n, plane), (1, 0)), active), lanes.integers(c))
                 gl_total_lanes = lanes.read_where(gl_total.line((n, plane), (1, 0)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -gl_total_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(r + u, R - 1)
                 if r + u < R:
                     result = total[0, u]

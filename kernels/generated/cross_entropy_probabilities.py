@@ -121,26 +121,26 @@ def l_from_peak_q_total_w_x_over_r(l: Real2, peak: Real2, q: Real3, total_: Real
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -154,21 +154,21 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * (tile.lines // 2)
+        n = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read(q.line((plane, c, r), (0, 1, 0)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -176,15 +176,15 @@ def l_from_peak_q_total_w_x_over_c(l: Real2, peak: Real2, q: Real3, total_: Real
                         total[0, u] = fma(w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read_where(q.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(w_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -373,23 +373,23 @@ def gtotal_from_gl_total_q_w_over_r(gtotal: Real2, gl_total: Real2, q: Real3, w:
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]), (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -488,21 +488,21 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
         x: Real3, N: int, R: int, C: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             peak_lanes = lanes.read(peak.line((n, r), (0, 1)))
@@ -512,7 +512,7 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
                             total[0, u] = fma(gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             peak_lanes = lanes.read_where(peak.line((n, r), (0, 1)), active)
@@ -520,9 +520,9 @@ def gw_from_gl_total_peak_q_total_x_over_r(gw: Real1, gl_total: Real2, peak: Rea
                             total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * ((lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C)))), select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -750,26 +750,26 @@ def tl_from_peak_total_tq_w_x_over_r(tl: Real2, peak: Real2, total_: Real2, tq: 
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     total__lanes = lanes.read_where(total_.line((plane, r), (0, 1)), active)
                     tq_lanes = lanes.read_where(tq.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * tq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -784,21 +784,21 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
         R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * (tile.lines // 2)
+        n = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tq_lanes = lanes.read(tq.line((plane, c, r), (0, 1, 0)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -806,15 +806,15 @@ def tl_from_peak_total_tq_w_x_over_c(tl: Real2, peak: Real2, total_: Real2, tq: 
                         total[0, u] = fma(tq_lanes * w_lanes, lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tq_lanes = lanes.read_where(tq.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tq_lanes * w_lanes, lanes.fill(finite(peak[plane, r])) - x_lanes + lanes.fill(total_[plane, r]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -915,24 +915,24 @@ def tl_from_q_tx_w_over_r(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     q_lanes = lanes.read_where(q.line((plane, c, r), (0, 0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]) * tx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -947,21 +947,21 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * (tile.lines // 2)
+        n = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read(q.line((plane, c, r), (0, 1, 0)))
                         tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
@@ -969,15 +969,15 @@ def tl_from_q_tx_w_over_c(tl: Real2, q: Real3, tx: Real3, w: Real1, N: int, R: i
                         total[0, u] = fma(tx_lanes * w_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         q_lanes = lanes.read_where(q.line((plane, c, r), (0, 1, 0)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         total[0, u] = select(active, fma(tx_lanes * w_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1034,21 +1034,21 @@ def hw_from_gl_total_hgx_q_over_r(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
@@ -1056,15 +1056,15 @@ def hw_from_gl_total_hgx_q_over_r(hw: Real1, gl_total: Real2, hgx: Real3, q: Rea
                             total[0, u] = fma(gl_total_lanes * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             q_lanes = lanes.read_where(q.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, (lanes.fill(1 - smoothing) * q_lanes) + (lanes.fill(smoothing) / lanes.fill(real(C))), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1424,23 +1424,23 @@ def htotal_from_gl_total_hgq_w_over_r(htotal: Real2, gl_total: Real2, hgq: Real3
         smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     hgq_lanes = lanes.read_where(hgq.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(lanes.fill(w[c]), hgq_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1542,21 +1542,21 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
         x: Real3, N: int, R: int, C: int, smoothing: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read(gl_total.line((n, r), (0, 1)))
                             hgq_lanes = lanes.read(hgq.line((n, plane, r), (0, 0, 1)))
@@ -1566,7 +1566,7 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
                             total[0, u] = fma(gl_total_lanes * hgq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gl_total_lanes = lanes.read_where(gl_total.line((n, r), (0, 1)), active)
                             hgq_lanes = lanes.read_where(hgq.line((n, plane, r), (0, 0, 1)), active)
@@ -1574,9 +1574,9 @@ def hw_from_gl_total_hgq_peak_total_x_over_r(hw: Real1, gl_total: Real2, hgq: Re
                             total__lanes = lanes.read_where(total_.line((n, r), (0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gl_total_lanes * hgq_lanes, select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()) - x_lanes + total__lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

@@ -248,24 +248,24 @@ def total_sum_from_peak_x_over_r(total_sum: Real2, peak: Real2, x: Real3, N: int
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -716,24 +716,24 @@ def gx_from_gl_gz_total_w_t_over_r(gx: Real3, gl: Real2, gz_total: Real0, w: Rea
         C: int, ignore: int, smoothing: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill((1 - smoothing) * ((-w[c]) if c != ignore else zero())), gl_lanes + lanes.fill(gz_total[()]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -988,25 +988,25 @@ def ttotal_sum_from_peak_tx_x_over_r(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1018,35 +1018,35 @@ def ttotal_sum_from_peak_tx_x_over_c(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        n = item // R * (tile.lines // 2)
+        n = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -2124,24 +2124,24 @@ def hx_from_gl_gz_total_hgw_hz_w_t_over_r(hx: Real3, gl: Real2, gz_total: Real0,
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((real(-1) if c != ignore else zero()) * hgw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) + lanes.fill(((-w[c]) if c != ignore else zero()) * hz[()]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2476,25 +2476,25 @@ def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r(tgx: Real3, gl: Real2, gz_t
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 tgl_lanes = lanes.read_where(tgl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, fma(lanes.fill(1 - smoothing), (lanes.fill((-w[c]) if c != ignore else zero()) * tgl_lanes) + (lanes.fill((real(-1) if c != ignore else zero()) * tw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) + lanes.fill(((-w[c]) if c != ignore else zero()) * tgz_total[()]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -187,10 +187,10 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * (tile.lines // 2)
+        i = item // (S * T) * tile.few
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -198,16 +198,16 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes / z_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -219,38 +219,38 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * (tile.lines // 2)
+        i = item // (S * T * J) * tile.few
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             z_lanes = lanes.read(z.line((plane, k, l, j), (0, 0, 1, 0)))
                             total[0, u] = total[0, u] + gy_lanes / z_lanes
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes / z_lanes, total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -358,10 +358,10 @@ def gz_from_gy_x_z_over_j(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * K * L, task, tasks)
     for item in range(first, last):
-        i = item // (K * L) * (tile.lines // 2)
+        i = item // (K * L) * tile.few
         k = item // L % K
         l = item % L
         for start in range(0, J, lanes.width):
@@ -369,16 +369,16 @@ def gz_from_gy_x_z_over_j(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -394,38 +394,38 @@ def gz_from_gy_x_z_over_t(gz: Real4, gy: Real6, x: Real4, z: Real4, I: int, K: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * K * L * J, task, tasks)
     for item in range(first, last):
-        i = item // (K * L * J) * (tile.lines // 2)
+        i = item // (K * L * J) * tile.few
         k = item // (L * J) % K
         l = item // J % L
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((plane, s, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -634,10 +634,10 @@ def hx_from_gy_hgz_z_over_j(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * (tile.lines // 2)
+        i = item // (S * T) * tile.few
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -645,17 +645,17 @@ def hx_from_gy_hgz_z_over_j(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         hgz_lanes = lanes.read_where(hgz.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -670,24 +670,24 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
         J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * (tile.lines // 2)
+        i = item // (S * T * J) * tile.few
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             hgz_lanes = lanes.read(hgz.line((plane, k, l, j), (0, 0, 1, 0)))
@@ -695,15 +695,15 @@ def hx_from_gy_hgz_z_over_l(hx: Real4, gy: Real6, hgz: Real4, z: Real4, I: int, 
                             total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             hgz_lanes = lanes.read_where(hgz.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -817,10 +817,10 @@ def hz_from_gy_hgz_x_z_over_j(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
         T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * K * L, task, tasks)
     for item in range(first, last):
-        i = item // (K * L) * (tile.lines // 2)
+        i = item // (K * L) * tile.few
         k = item // L % K
         l = item % L
         for start in range(0, J, lanes.width):
@@ -828,16 +828,16 @@ def hz_from_gy_hgz_x_z_over_j(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -854,38 +854,38 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real4, gy: Real6, hgz: Real4, x: Real4, z: Rea
         T: int, J: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * K * L * J, task, tasks)
     for item in range(first, last):
-        i = item // (K * L * J) * (tile.lines // 2)
+        i = item // (K * L * J) * tile.few
         k = item // (L * J) % K
         l = item // J % L
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((plane, s, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((plane, s, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])

@@ -171,25 +171,25 @@ def gx_from_gy_z_over_j(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, 
         tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width))
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes / z_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -201,36 +201,36 @@ def gx_from_gy_z_over_t(gx: Real2, gy: Real4, z: Real4, S: int, I: int, T: int, 
         tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * (tile.lines // 2)
+        i = item // J * tile.few
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             z_lanes = lanes.read(z.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = total[0, u] + gy_lanes / z_lanes
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes / z_lanes, total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -512,26 +512,26 @@ def hx_from_gy_hgz_z_over_j(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         hgz_lanes = lanes.read_where(hgz.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -546,22 +546,22 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * (tile.lines // 2)
+        i = item // J * tile.few
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             hgz_lanes = lanes.read(hgz.line((s, plane, t, j), (0, 0, 1, 0)))
@@ -569,15 +569,15 @@ def hx_from_gy_hgz_z_over_t(hx: Real2, gy: Real4, hgz: Real4, z: Real4, S: int, 
                             total[0, u] = total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes)
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             hgz_lanes = lanes.read_where(hgz.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             z_lanes = lanes.read_where(z.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, total[0, u] + gy_lanes * hgz_lanes / (z_lanes * z_lanes), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])

@@ -186,25 +186,25 @@ def gz_from_gy_x_z_over_j(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -220,36 +220,36 @@ def gz_from_gy_x_z_over_t(gz: Real2, gy: Real4, x: Real4, z: Real2, S: int, I: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * (tile.lines // 2)
+        i = item // J * tile.few
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -538,25 +538,25 @@ def hz_from_gy_hgz_x_z_over_j(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         for start in range(0, J, lanes.width):
             j = max(0, min(start, J - lanes.width)) if add == 0 else start
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for s in range(S):
                 for t in range(T):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -573,36 +573,36 @@ def hz_from_gy_hgz_x_z_over_t(hz: Real2, gy: Real4, hgz: Real2, x: Real4, z: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over t, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * J, task, tasks)
     for item in range(first, last):
-        i = item // J * (tile.lines // 2)
+        i = item // J * tile.few
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for s in range(S):
             for start in range(0, T, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for t in range(start, min(T, start + 64 * lanes.width), lanes.width):
                     if t + lanes.width <= T:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((s, plane, t, j), (0, 0, 1, 0)))
                             x_lanes = lanes.read(x.line((s, plane, t, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                     else:
                         active = lanes.first(T - t)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             x_lanes = lanes.read_where(x.line((s, plane, t, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])

@@ -280,25 +280,25 @@ def gx_from_gy_x_y_at_over_c(gx: Real3, gy: Real2, x: Real3, y_at: Integer2, N: 
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * Q, task, tasks)
     for item in range(first, last):
-        n = item // Q * (tile.lines // 2)
+        n = item // Q * tile.few
         q = item % Q
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(y_at.line((plane, c), (0, 1)), active), lanes.integers(q))
                 gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), chosen)
                 x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), chosen)
                 total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -135,24 +135,24 @@ def l_sum_from_l_max_x_over_c(l_sum: Real2, l_max: Real2, x: Real3, N: int, C: i
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_max_lanes = lanes.read_where(l_max.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -276,24 +276,24 @@ def y_from_l_x_over_c(y: Real2, l: Real2, x: Real3, N: int, C: int, Q: int, tile
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -432,24 +432,24 @@ def gl_from_gy_l_x_over_c(gl: Real2, gy: Real2, l: Real2, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -593,35 +593,35 @@ def tl_from_l_tx_x_over_q(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -671,25 +671,25 @@ def tl_from_l_tx_x_over_c(tl: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -744,21 +744,21 @@ def ty_from_l_tx_x_over_q(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
@@ -766,15 +766,15 @@ def ty_from_l_tx_x_over_q(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
                         total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         v0 = exp(x_lanes - lanes.fill(l[n, plane]))
                         total[0, u] = select(active, fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -832,26 +832,26 @@ def ty_from_l_tx_x_over_c(ty: Real2, l: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     v0 = exp(x_lanes - l_lanes)
                     total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -905,35 +905,35 @@ def hgy_from_hgx_l_x_over_q(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, 
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -983,25 +983,25 @@ def hgy_from_hgx_l_x_over_c(hgy: Real2, hgx: Real3, l: Real2, x: Real3, N: int, 
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes * (x_lanes + lanes.fill(one())), exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1053,35 +1053,35 @@ def hl_from_gl_gy_hgx_l_x_over_q(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
         Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes * ((-(lanes.fill(gy[n, plane]) * (x_lanes + lanes.fill(one())))) - lanes.fill(gl[n, plane])), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes * ((-(lanes.fill(gy[n, plane]) * (x_lanes + lanes.fill(one())))) - lanes.fill(gl[n, plane])), exp(x_lanes - lanes.fill(l[n, plane])), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1135,19 +1135,19 @@ def hl_from_gl_gy_hgx_l_x_over_c(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
         Q: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gl_lanes = lanes.read_where(gl.line((plane, c), (0, 1)), active)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
@@ -1155,7 +1155,7 @@ def hl_from_gl_gy_hgx_l_x_over_c(hl: Real2, gl: Real2, gy: Real2, hgx: Real3, l:
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes * ((-gl_lanes) - (gy_lanes * (x_lanes + lanes.fill(one())))), exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1297,24 +1297,24 @@ def hl_from_gy_hgl_l_x_over_c(hl: Real2, gy: Real2, hgl: Real2, l: Real2, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1481,21 +1481,21 @@ def tgl_from_gy_l_tx_x_over_q(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
@@ -1503,15 +1503,15 @@ def tgl_from_gy_l_tx_x_over_q(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                         total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         v0 = lanes.fill(gy[n, plane]) * exp(x_lanes - lanes.fill(l[n, plane]))
                         total[0, u] = select(active, fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1571,19 +1571,19 @@ def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
                     l_lanes = lanes.read_where(l.line((plane, c), (0, 1)), active)
@@ -1591,7 +1591,7 @@ def tgl_from_gy_l_tx_x_over_c(tgl: Real2, gy: Real2, l: Real2, tx: Real3, x: Rea
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     v0 = gy_lanes * exp(x_lanes - l_lanes)
                     total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

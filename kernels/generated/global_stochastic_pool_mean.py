@@ -264,24 +264,24 @@ def y_from_t_x_over_c(y: Real2, t: Real2, x: Real3, N: int, C: int, Q: int, tile
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -420,24 +420,24 @@ def gt_from_gy_t_x_over_c(gt: Real2, gy: Real2, t: Real2, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -579,35 +579,35 @@ def tt_from_tx_x_over_q(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
         tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -655,24 +655,24 @@ def tt_from_tx_x_over_c(tt: Real2, tx: Real3, x: Real3, N: int, C: int, Q: int, 
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -725,35 +725,35 @@ def ty_from_t_tx_x_over_q(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (select(lanes.where(t[n, plane] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (select(lanes.where(t[n, plane] != zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -809,25 +809,25 @@ def ty_from_t_tx_x_over_c(ty: Real2, t: Real2, tx: Real3, x: Real3, N: int, C: i
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -882,35 +882,35 @@ def ht_from_gy_hgx_t_x_over_q(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read(hgx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(hgx_lanes, (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(hgx_lanes, (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -965,25 +965,25 @@ def ht_from_gy_hgx_t_x_over_c(ht: Real2, gy: Real2, hgx: Real3, t: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, q), (0, 1, 0)), active)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1127,24 +1127,24 @@ def ht_from_gy_hgt_t_x_over_c(ht: Real2, gy: Real2, hgt: Real2, t: Real2, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1297,35 +1297,35 @@ def tgt_from_gy_t_tx_x_over_q(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over q, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, Q, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(start, min(Q, start + 64 * lanes.width), lanes.width):
                 if q + lanes.width <= Q:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, q), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, q), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                 else:
                     active = lanes.first(Q - q)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, q), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, q), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (lanes.fill(gy[n, plane]) * select(lanes.where(t[n, plane] != zero()), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / lanes.fill(t[n, plane]**2)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1383,26 +1383,26 @@ def tgt_from_gy_t_tx_x_over_c(tgt: Real2, gy: Real2, t: Real2, tx: Real3, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for q in range(Q):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c), (0, 1)), active)
                     t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, q), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, q), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

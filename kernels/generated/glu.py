@@ -58,28 +58,28 @@ def y_from_x_over_r(y: Real3, x: Real4, x_2: Real4, M: int, C: int, R: int, X1: 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * planes, task, tasks)
     for item in range(first, last):
         m = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             x1_2 = 1
             if 0 <= x1_2 < X1_2:
                 x1 = 0
                 if 0 <= x1 < X1:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + x_lanes * select(x_2_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_2_lanes))) / (lanes.fill(one()) + exp(-absolute(x_2_lanes)))
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -129,28 +129,28 @@ def gx_from_gy_x_over_r(gx: Real4, gy: Real3, x: Real4, M: int, C: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * X1 * planes, task, tasks)
     for item in range(first, last):
         m = item // (X1 * planes)
         x1 = item // planes % X1
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             if -x1 == 0:
                 x1_2 = 1
                 if 0 <= x1_2 < X1_2:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_lanes * select(x_lanes > lanes.fill(zero()), lanes.fill(one()), exp(-absolute(x_lanes))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -200,12 +200,12 @@ def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * X1_2 * planes, task, tasks)
     for item in range(first, last):
         m = item // (X1_2 * planes)
         x1_2 = item // planes % X1_2
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         if add != 0 and (1 - x1_2 != 0):
             continue
         for start in range(0, R, lanes.width):
@@ -213,12 +213,12 @@ def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C:
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             if 1 - x1_2 == 0:
                 x1 = 0
                 if 0 <= x1 < X1:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
@@ -226,7 +226,7 @@ def gx_from_gy_x_2_over_r(gx: Real4, gy: Real3, x: Real4, x_2: Real4, M: int, C:
                         v0 = exp(-absolute(x_2_lanes))
                         u_ = v0 + lanes.fill(one())
                         total[0, u] = total[0, u] + gy_lanes * v0 * x_lanes / (u_ * u_)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -280,23 +280,23 @@ def ty_from_tx_x_over_r(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * planes, task, tasks)
     for item in range(first, last):
         m = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             x1 = 0
             if 0 <= x1 < X1:
                 x1_2 = 1
                 if 0 <= x1_2 < X1_2:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((m, x1, plane, r), (0, 0, 0, 1)), active)
@@ -304,7 +304,7 @@ def ty_from_tx_x_over_r(ty: Real3, tx: Real4, x: Real4, x_2: Real4, M: int, C: i
                         v0 = exp(-absolute(x_2_lanes))
                         u_ = v0 + lanes.fill(one())
                         total[0, u] = total[0, u] + tx_lanes * v0 * x_lanes / (u_ * u_)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -356,12 +356,12 @@ def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, 
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * X1 * planes, task, tasks)
     for item in range(first, last):
         m = item // (X1 * planes)
         x1 = item // planes % X1
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         if add != 0 and (-x1 != 0):
             continue
         for start in range(0, R, lanes.width):
@@ -369,12 +369,12 @@ def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, 
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             if -x1 == 0:
                 x1_2 = 1
                 if 0 <= x1_2 < X1_2:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
@@ -382,7 +382,7 @@ def hx_from_gy_hgx_x_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, M: int, 
                         v0 = exp(-absolute(x_lanes))
                         u_ = v0 + lanes.fill(one())
                         total[0, u] = total[0, u] + gy_lanes * hgx_lanes * v0 / (u_ * u_)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -434,12 +434,12 @@ def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: R
         X1: int, X1_2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(M * X1_2 * planes, task, tasks)
     for item in range(first, last):
         m = item // (X1_2 * planes)
         x1_2 = item // planes % X1_2
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         if add != 0 and (1 - x1_2 != 0):
             continue
         for start in range(0, R, lanes.width):
@@ -447,12 +447,12 @@ def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: R
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             if 1 - x1_2 == 0:
                 x1 = 0
                 if 0 <= x1 < X1:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
@@ -460,7 +460,7 @@ def hx_from_gy_hgx_x_2_over_r(hx: Real4, gy: Real3, hgx: Real4, x: Real4, x_2: R
                         x_2_lanes = lanes.read_where(x_2.line((m, x1_2, plane, r), (0, 0, 0, 1)), active)
                         u_ = lanes.fill(one()) + exp(-absolute(x_2_lanes))
                         total[0, u] = total[0, u] + gy_lanes * hgx_lanes * x_lanes * select(x_2_lanes > lanes.fill(zero()), (exp(-absolute(x_2_lanes)) - lanes.fill(one())) * exp(-absolute(x_2_lanes)), -((exp(-absolute(x_2_lanes)) - lanes.fill(one())) * exp(-absolute(x_2_lanes)))) / (u_ * u_ * u_)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -296,26 +296,26 @@ def var_from_mean_x_over_g(var: Real2, mean: Real2, x: Real4, N: int, G: int, I:
         tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width))
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         u_ = x_lanes - mean_lanes
                         total[0, u] = fma(u_, u_, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -694,25 +694,25 @@ def gmean_from_gy_var_w_over_g(gmean: Real2, gy: Real4, var: Real2, w: Real2, N:
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -773,36 +773,36 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real4, mean: Real2, var: R
         G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * (tile.lines // 2)
+        g = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -868,27 +868,27 @@ def gvar_from_gy_mean_var_w_x_over_g(gvar: Real2, gy: Real4, mean: Real2, var: R
         G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -945,40 +945,40 @@ def gw_from_gy_mean_var_x_over_r(gw: Real2, gy: Real4, mean: Real2, var: Real2, 
         R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes * I, task, tasks)
     for item in range(first, last):
-        g = item // I * (tile.lines // 2)
+        g = item // I * tile.few
         i = item % I
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1030,29 +1030,29 @@ def gw_from_gy_mean_var_x_over_i(gw: Real2, gy: Real4, mean: Real2, var: Real2, 
         R: int, eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * (tile.lines // 2)
+        g = item * tile.few
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width))
             count = min(lanes.width, I - i)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     common = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
@@ -1198,25 +1198,25 @@ def gmean_from_gvar_mean_x_over_g(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1377,36 +1377,36 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * (tile.lines // 2)
+        g = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1468,26 +1468,26 @@ def tvar_from_mean_tx_x_over_g(tvar: Real2, mean: Real2, tx: Real4, x: Real4, N:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1753,24 +1753,24 @@ def hmean_from_gvar_hgx_over_g(hmean: Real2, gvar: Real2, hgx: Real4, N: int, G:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         hgx_lanes = lanes.read_where(hgx.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = total[0, u] + hgx_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1831,36 +1831,36 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real4, hgx: Real4, var: Real2
         R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * (tile.lines // 2)
+        g = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -1924,26 +1924,26 @@ def hvar_from_gy_hgx_var_w_over_g(hvar: Real2, gy: Real4, hgx: Real4, var: Real2
         R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         total[0, u] = fma(gy_lanes * hgx_lanes, w_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2002,40 +2002,40 @@ def hw_from_gy_hgx_var_over_r(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: i
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes * I, task, tasks)
     for item in range(first, last):
-        g = item // I * (tile.lines // 2)
+        g = item // I * tile.few
         i = item % I
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -2093,29 +2093,29 @@ def hw_from_gy_hgx_var_over_i(hw: Real2, gy: Real4, hgx: Real4, var: Real2, N: i
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * (tile.lines // 2)
+        g = item * tile.few
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width)) if add == 0 else start
             count = min(lanes.width, I - i)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     common = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]
@@ -2218,23 +2218,23 @@ def hmean_from_gvar_hgmean_over_g(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         total[0, u] = total[0, u] + lanes.fill(one())
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2381,25 +2381,25 @@ def hmean_from_gy_hgvar_var_w_over_g(hmean: Real2, gy: Real4, hgvar: Real2, var:
         I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         total[0, u] = fma(gy_lanes, w_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2461,36 +2461,36 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real4, hgvar: Real2,
         x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        g = item % planes * (tile.lines // 2)
+        g = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for i in range(I):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma(lanes.fill(w[plane, i]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -2559,27 +2559,27 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_g(hvar: Real2, gy: Real4, hgvar: Real2,
         x: Real4, N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over g."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, G, lanes.width):
             g = max(0, min(start, G - lanes.width)) if add == 0 else start
             count = min(lanes.width, G - g)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(I):
                 for r in range(R):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         mean_lanes = lanes.read_where(mean.line((plane, g), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((g, i), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, g, i, r), (0, 1, 0, 0)), active)
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - mean_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2640,40 +2640,40 @@ def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real2, gy: Real4, hgvar: Real2, mean:
         N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes * I, task, tasks)
     for item in range(first, last):
-        g = item // I * (tile.lines // 2)
+        g = item // I * tile.few
         i = item % I
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, i, r), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, i, r), (0, 0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(g + u, G - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(g + u, G - 1)
             if g + u < G:
                 result = lanes.sum(wide[0, u])
@@ -2734,29 +2734,29 @@ def hw_from_gy_hgvar_mean_var_x_over_i(hw: Real2, gy: Real4, hgvar: Real2, mean:
         N: int, G: int, I: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i."""
     lanes = tile.lanes
-    planes = ceil_div(G, tile.lines // 2)
+    planes = ceil_div(G, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        g = item * (tile.lines // 2)
+        g = item * tile.few
         for start in range(0, I, lanes.width):
             i = max(0, min(start, I - lanes.width)) if add == 0 else start
             count = min(lanes.width, I - i)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(N):
                 for r in range(R):
                     common = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(g + u, G - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, i, r), (0, 0, 1, 0)), active)
                         total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(g + u, G - 1)
                 if g + u < G:
                     result = total[0, u]

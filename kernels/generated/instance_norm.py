@@ -292,25 +292,25 @@ def var_from_mean_x_over_c(var: Real2, mean: Real2, x: Real3, N: int, C: int, R:
         tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width))
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     u_ = x_lanes - mean_lanes
                     total[0, u] = fma(u_, u_, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -945,23 +945,23 @@ def gmean_from_gy_var_w_over_c(gmean: Real2, gy: Real3, var: Real2, w: Real1, N:
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1022,35 +1022,35 @@ def gvar_from_gy_mean_var_w_x_over_r(gvar: Real2, gy: Real3, mean: Real2, var: R
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1114,25 +1114,25 @@ def gvar_from_gy_mean_var_w_x_over_c(gvar: Real2, gy: Real3, mean: Real2, var: R
         C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1188,39 +1188,39 @@ def gw_from_gy_mean_var_x_over_r(gw: Real1, gy: Real3, mean: Real2, var: Real2, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1396,24 +1396,24 @@ def gmean_from_gvar_mean_x_over_c(gmean: Real2, gvar: Real2, mean: Real2, x: Rea
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + (lanes.fill(real(2)) * mean_lanes) - (lanes.fill(real(2)) * x_lanes)
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1575,35 +1575,35 @@ def tvar_from_mean_tx_x_over_r(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read(tx.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         tx_lanes = lanes.read_where(tx.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -1663,25 +1663,25 @@ def tvar_from_mean_tx_x_over_c(tvar: Real2, mean: Real2, tx: Real3, x: Real3, N:
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, c, r), (0, 1, 0)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - (lanes.fill(real(2)) * mean_lanes), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -1947,23 +1947,23 @@ def hmean_from_gvar_hgx_over_c(hmean: Real2, gvar: Real2, hgx: Real3, N: int, C:
         task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + hgx_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2023,35 +2023,35 @@ def hvar_from_gy_hgx_var_w_over_r(hvar: Real2, gy: Real3, hgx: Real3, var: Real2
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -2113,24 +2113,24 @@ def hvar_from_gy_hgx_var_w_over_c(hvar: Real2, gy: Real3, hgx: Real3, var: Real2
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = fma(gy_lanes, hgx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2188,39 +2188,39 @@ def hw_from_gy_hgx_var_over_r(hw: Real1, gy: Real3, hgx: Real3, var: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 common[0, u] = lanes.fill(one()) / sqrt(lanes.fill(eps) + lanes.fill(var[n, plane]))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -2356,22 +2356,22 @@ def hmean_from_gvar_hgmean_over_c(hmean: Real2, gvar: Real2, hgmean: Real2, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     total[0, u] = total[0, u] + lanes.fill(one())
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2514,23 +2514,23 @@ def hmean_from_gy_hgvar_var_w_over_c(hmean: Real2, gy: Real3, hgvar: Real2, var:
         R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2592,35 +2592,35 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_r(hvar: Real2, gy: Real3, hgvar: Real2,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, R, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                 if r + lanes.width <= R:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                         x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                         total[0, u] = fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                 else:
                     active = lanes.first(R - r)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                         x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -2687,25 +2687,25 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_c(hvar: Real2, gy: Real3, hgvar: Real2,
         x: Real3, N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         for start in range(0, C, lanes.width):
             c = max(0, min(start, C - lanes.width)) if add == 0 else start
             count = min(lanes.width, C - c)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for r in range(R):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(n + u, N - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                     mean_lanes = lanes.read_where(mean.line((plane, c), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                     total[0, u] = fma(gy_lanes, x_lanes - mean_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -2765,39 +2765,39 @@ def hw_from_gy_hgvar_mean_var_x_over_r(hw: Real1, gy: Real3, hgvar: Real2, mean:
         N: int, C: int, R: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for n in range(N):
             common = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 common[0, u] = lanes.fill(hgvar[n, plane]) / power(lanes.fill(eps) + lanes.fill(var[n, plane]), lanes.fill(rational(3, 2)))
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, r), (0, 0, 1)))
                             total[0, u] = fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma((common[0, u]) * gy_lanes, x_lanes - lanes.fill(mean[n, plane]), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

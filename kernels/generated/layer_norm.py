@@ -574,20 +574,20 @@ def gvar_from_gy_mean_var_w_x_over_i(gvar: Real1, gy: Real2, mean: Real1, var: R
         I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -595,15 +595,15 @@ def gvar_from_gy_mean_var_w_x_over_i(gvar: Real1, gy: Real2, mean: Real1, var: R
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -732,20 +732,20 @@ def gw_from_gy_mean_var_x_over_n(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
         eps: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         mean_lanes = lanes.read(mean.line((n,), (1,)))
@@ -754,16 +754,16 @@ def gw_from_gy_mean_var_x_over_n(gw: Real1, gy: Real2, mean: Real1, var: Real1, 
                         total[0, u] = total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         mean_lanes = lanes.read_where(mean.line((n,), (1,)), active)
                         var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * (x_lanes - mean_lanes) / sqrt(var_lanes + lanes.fill(eps)), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -1024,34 +1024,34 @@ def tvar_from_mean_tx_x_over_i(tvar: Real1, mean: Real1, tx: Real2, x: Real2, N:
         task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, i), (0, 1)))
                         x_lanes = lanes.read(x.line((plane, i), (0, 1)))
                         total[0, u] = fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, i), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, (lanes.fill(real(2)) * x_lanes) - lanes.fill(2 * mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1379,20 +1379,20 @@ def hvar_from_gy_hgx_var_w_over_i(hvar: Real1, gy: Real2, hgx: Real2, var: Real1
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         hgx_lanes = lanes.read(hgx.line((plane, i), (0, 1)))
@@ -1400,15 +1400,15 @@ def hvar_from_gy_hgx_var_w_over_i(hvar: Real1, gy: Real2, hgx: Real2, var: Real1
                         total[0, u] = fma(gy_lanes * hgx_lanes, w_lanes, total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         hgx_lanes = lanes.read_where(hgx.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         total[0, u] = select(active, fma(gy_lanes * hgx_lanes, w_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1541,20 +1541,20 @@ def hw_from_gy_hgx_var_over_n(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         hgx_lanes = lanes.read(hgx.line((n, plane), (1, 0)))
@@ -1562,15 +1562,15 @@ def hw_from_gy_hgx_var_over_n(hw: Real1, gy: Real2, hgx: Real2, var: Real1, N: i
                         total[0, u] = total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane), (1, 0)), active)
                         var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * hgx_lanes / sqrt(var_lanes + lanes.fill(eps)), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -1813,20 +1813,20 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_i(hvar: Real1, gy: Real2, hgvar: Real1,
         x: Real2, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -1834,15 +1834,15 @@ def hvar_from_gy_hgvar_mean_var_w_x_over_i(hvar: Real1, gy: Real2, hgvar: Real1,
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes - lanes.fill(mean[plane]), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -1983,20 +1983,20 @@ def hw_from_gy_hgvar_mean_var_x_over_n(hw: Real1, gy: Real2, hgvar: Real1, mean:
         N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         hgvar_lanes = lanes.read(hgvar.line((n,), (1,)))
@@ -2006,7 +2006,7 @@ def hw_from_gy_hgvar_mean_var_x_over_n(hw: Real1, gy: Real2, hgvar: Real1, mean:
                         total[0, u] = total[0, u] + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         hgvar_lanes = lanes.read_where(hgvar.line((n,), (1,)), active)
@@ -2014,9 +2014,9 @@ def hw_from_gy_hgvar_mean_var_x_over_n(hw: Real1, gy: Real2, hgvar: Real1, mean:
                         var_lanes = lanes.read_where(var.line((n,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * hgvar_lanes * (x_lanes - mean_lanes) / power(var_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])

@@ -553,10 +553,10 @@ def gx_from_gy_sum_x_over_r(gx: Real3, gy_sum: Real3, x: Real3, N: int, C: int, 
         z0: int, z1: int, z2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * X1, task, tasks)
     for item in range(first, last):
-        n = item // X1 * (tile.lines // 2)
+        n = item // X1 * tile.few
         x1 = item % X1
         low_lap, high_lap = max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)
         for start in range(0, R, lanes.width):
@@ -564,16 +564,16 @@ def gx_from_gy_sum_x_over_r(gx: Real3, gy_sum: Real3, x: Real3, N: int, C: int, 
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for lap in range(low_lap, high_lap):
                 for j in range(max(0, x1 + lap + z0 - C + 1), min(J, x1 + lap + z0 + 1)):
                     c = -j + x1 + lap + z0
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_sum_lanes = lanes.read_where(gy_sum.line((plane, c, r), (0, 0, 1)), active)
                         total[0, u] = total[0, u] + gy_sum_lanes
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

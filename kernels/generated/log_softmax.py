@@ -223,24 +223,24 @@ def total_sum_from_peak_x_over_r(total_sum: Real2, peak: Real2, x: Real3, M: int
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero()))
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -829,25 +829,25 @@ def ttotal_sum_from_peak_tx_x_over_r(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     peak_lanes = lanes.read_where(peak.line((plane, r), (0, 1)), active)
                     tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, exp(x_lanes - select((lanes.fill(lowest()) < peak_lanes) & (peak_lanes < lanes.fill(highest())), peak_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -859,35 +859,35 @@ def ttotal_sum_from_peak_tx_x_over_j(ttotal_sum: Real2, peak: Real2, tx: Real3, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, exp(x_lanes - lanes.fill(finite(peak[plane, r]))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])

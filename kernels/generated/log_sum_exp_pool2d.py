@@ -365,11 +365,11 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p1(y_logsumexp_sum: Real4, x: Re
         s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -382,26 +382,26 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p1(y_logsumexp_sum: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             total[0, u] = select(inside, total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -679,11 +679,11 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x3(gx: Real4, gy_logsumexp: Real4, x
         s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -701,14 +701,14 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x3(gx: Real4, gy_logsumexp: Real4, x
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -716,13 +716,13 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x3(gx: Real4, gy_logsumexp: Real4, x
                                 total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -818,11 +818,11 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p1(ty_logsumexp: Real4, tx: Real4, x
         s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -835,14 +835,14 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p1(ty_logsumexp: Real4, tx: Real4, x
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -850,13 +850,13 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p1(ty_logsumexp: Real4, tx: Real4, x
                             total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -967,11 +967,11 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3(hx: Real4, gy_logsumexp: Real
         d0: int, d1: int, s0: int, s1: int, sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -989,14 +989,14 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3(hx: Real4, gy_logsumexp: Real
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -1004,13 +1004,13 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x3(hx: Real4, gy_logsumexp: Real
                                 total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1109,11 +1109,11 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1(hy_logsumexp: Real4
         a1: int, d0: int, d1: int, s0: int, s1: int, sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1126,14 +1126,14 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1(hy_logsumexp: Real4
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -1141,13 +1141,13 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p1(hy_logsumexp: Real4
                             total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             total[0, u] = select(inside, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1263,11 +1263,11 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3(tgx: Real4, gy_logs
         tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1285,14 +1285,14 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3(tgx: Real4, gy_logs
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1301,14 +1301,14 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x3(tgx: Real4, gy_logs
                                 total[0, u] = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

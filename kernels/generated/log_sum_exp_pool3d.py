@@ -406,11 +406,11 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p2(y_logsumexp_sum: Real5, x: Re
         tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -425,7 +425,7 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p2(y_logsumexp_sum: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -434,19 +434,19 @@ def y_logsumexp_sum_from_x_y_logsumexp_max_over_p2(y_logsumexp_sum: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 y_logsumexp_max_lanes = lanes.read(y_logsumexp_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 total[0, u] = total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero()))
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 y_logsumexp_max_lanes = lanes.read_where(y_logsumexp_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, total[0, u] + exp((lanes.fill(sharp) * x_lanes) - select((lanes.fill(lowest()) < y_logsumexp_max_lanes) & (y_logsumexp_max_lanes < lanes.fill(highest())), y_logsumexp_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -748,11 +748,11 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x
         task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -776,7 +776,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -785,7 +785,7 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -793,13 +793,13 @@ def gx_from_gy_logsumexp_x_y_logsumexp_over_x4(gx: Real5, gy_logsumexp: Real5, x
                                     total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -904,11 +904,11 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x
         tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -923,7 +923,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -932,7 +932,7 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -940,13 +940,13 @@ def ty_logsumexp_from_tx_x_y_logsumexp_over_p2(ty_logsumexp: Real5, tx: Real5, x
                                 total[0, u] = fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1073,11 +1073,11 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1101,7 +1101,7 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1110,7 +1110,7 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -1118,13 +1118,13 @@ def hx_from_gy_logsumexp_hgx_x_y_logsumexp_over_x4(hx: Real5, gy_logsumexp: Real
                                     total[0, u] = fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     total[0, u] = select(inside, fma(gy_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1234,11 +1234,11 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5
         sharp: float, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1253,7 +1253,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1262,7 +1262,7 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -1270,13 +1270,13 @@ def hy_logsumexp_from_gy_logsumexp_hgx_x_y_logsumexp_over_p2(hy_logsumexp: Real5
                                 total[0, u] = fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(hgx_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1407,11 +1407,11 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logs
         sharp: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1435,7 +1435,7 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logs
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1444,7 +1444,7 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logs
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     ty_logsumexp_lanes = lanes.read(ty_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1453,14 +1453,14 @@ def tgx_from_gy_logsumexp_ty_logsumexp_x_y_logsumexp_over_x4(tgx: Real5, gy_logs
                                     total[0, u] = fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_logsumexp_lanes = lanes.read_where(gy_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     ty_logsumexp_lanes = lanes.read_where(ty_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     y_logsumexp_lanes = lanes.read_where(y_logsumexp.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     total[0, u] = select(inside, fma(gy_logsumexp_lanes * ty_logsumexp_lanes, exp((lanes.fill(sharp) * x_lanes) - y_logsumexp_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

@@ -468,11 +468,11 @@ def gx_from_gy_x_y_at_over_x3(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N:
         task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -490,7 +490,7 @@ def gx_from_gy_x_y_at_over_x3(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N:
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -498,7 +498,7 @@ def gx_from_gy_x_y_at_over_x3(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N:
                         k1 = first_k1 + tap * step_k1
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 chosen = equal(lanes.read(y_at.line((n, plane, p0, p1), (0, 0, 0, 1))), lanes.integers(k0*K1 + k1))
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
@@ -506,13 +506,13 @@ def gx_from_gy_x_y_at_over_x3(gx: Real4, gy: Real4, x: Real4, y_at: Integer4, N:
                                 total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1), (0, 0, 0, 1)), inside), lanes.integers(k0*K1 + k1))
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), chosen)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), chosen)
                                 total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

@@ -528,11 +528,11 @@ def gx_from_gy_x_y_at_over_x4(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N:
         d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -556,7 +556,7 @@ def gx_from_gy_x_y_at_over_x4(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N:
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -566,7 +566,7 @@ def gx_from_gy_x_y_at_over_x4(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N:
                             k2 = first_k2 + tap * step_k2
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
@@ -574,13 +574,13 @@ def gx_from_gy_x_y_at_over_x4(gx: Real5, gy: Real5, x: Real5, y_at: Integer5, N:
                                     total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), chosen)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
                                     total[0, u] = select(chosen, fma(gy_lanes, select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

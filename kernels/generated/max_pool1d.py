@@ -1598,11 +1598,11 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
         a0: int, d0: int, s0: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p0."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes, task, tasks)
     for item in range(first, last):
         n = item // planes
-        c = item % planes * (tile.lines // 2)
+        c = item % planes * tile.few
         for start in range(0, P0, lanes.width):
             p0 = max(0, min(start, P0 - lanes.width))
             count = min(lanes.width, P0 - p0)
@@ -1613,24 +1613,24 @@ def ty_from_tx_y_at_over_p0(ty: Real3, tx: Real3, y_at: Integer3, N: int, C: int
                 low_k0, high_k0 = max(0, -((-a0 + s0*p0_last) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         chosen = equal(lanes.read(y_at.line((n, plane, p0), (0, 0, 1))), lanes.integers(k0))
                         tx_lanes = lanes.read_where(tx.line((n, plane, x2), (0, 0, s0)), chosen)
                         total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                 else:
                     inside = active & lanes.within(x2, s0, X2)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0), (0, 0, 1)), inside), lanes.integers(k0))
                         tx_lanes = lanes.read_where(tx.line((n, plane, x2), (0, 0, s0)), chosen)
                         total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -1110,11 +1110,11 @@ def gx_from_gy_x_y_over_x3(gx: Real4, gy: Real4, x: Real4, y: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1132,14 +1132,14 @@ def gx_from_gy_x_y_over_x3(gx: Real4, gy: Real4, x: Real4, y: Real4, N: int, C: 
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -1147,13 +1147,13 @@ def gx_from_gy_x_y_over_x3(gx: Real4, gy: Real4, x: Real4, y: Real4, N: int, C: 
                                 total[0, u] = fma(gy_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 y_lanes = lanes.read_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(gy_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1237,11 +1237,11 @@ def ty_from_tx_x_y_over_p1(ty: Real4, tx: Real4, x: Real4, y: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1254,14 +1254,14 @@ def ty_from_tx_x_y_over_p1(ty: Real4, tx: Real4, x: Real4, y: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -1269,13 +1269,13 @@ def ty_from_tx_x_y_over_p1(ty: Real4, tx: Real4, x: Real4, y: Real4, N: int, C: 
                             total[0, u] = fma(tx_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             y_lanes = lanes.read_where(y.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -2488,11 +2488,11 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -2507,7 +2507,7 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -2516,19 +2516,19 @@ def ty_from_tx_y_at_over_p2(ty: Real5, tx: Real5, y_at: Integer5, N: int, C: int
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 chosen = equal(lanes.read(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1))), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
                                 total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 chosen = inside & equal(lanes.read_where(y_at.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside), lanes.integers(k0*K1*K2 + k1*K2 + k2))
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), chosen)
                                 total[0, u] = select(chosen, total[0, u] + tx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -1253,11 +1253,11 @@ def y_count_from_x_y_over_p2(y_count: Real5, x: Real5, y: Real5, N: int, C: int,
         s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1272,7 +1272,7 @@ def y_count_from_x_y_over_p2(y_count: Real5, x: Real5, y: Real5, N: int, C: int,
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1281,19 +1281,19 @@ def y_count_from_x_y_over_p2(y_count: Real5, x: Real5, y: Real5, N: int, C: int,
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 y_lanes = lanes.read(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 total[0, u] = total[0, u] + select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero())
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 y_lanes = lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, total[0, u] + select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1404,11 +1404,11 @@ def gx_from_gy_x_y_y_count_over_x4(gx: Real5, gy: Real5, x: Real5, y: Real5, y_c
         d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1432,7 +1432,7 @@ def gx_from_gy_x_y_y_count_over_x4(gx: Real5, gy: Real5, x: Real5, y: Real5, y_c
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1441,7 +1441,7 @@ def gx_from_gy_x_y_y_count_over_x4(gx: Real5, gy: Real5, x: Real5, y: Real5, y_c
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -1450,14 +1450,14 @@ def gx_from_gy_x_y_y_count_over_x4(gx: Real5, gy: Real5, x: Real5, y: Real5, y_c
                                     total[0, u] = total[0, u] + gy_lanes * select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()) / y_count_lanes
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     y_lanes = lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     y_count_lanes = lanes.read_where(y_count.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     total[0, u] = select(inside, total[0, u] + gy_lanes * select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()) / y_count_lanes, total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1560,11 +1560,11 @@ def ty_from_tx_x_y_y_count_over_p2(ty: Real5, tx: Real5, x: Real5, y: Real5, y_c
         d0: int, d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1579,7 +1579,7 @@ def ty_from_tx_x_y_y_count_over_p2(ty: Real5, tx: Real5, x: Real5, y: Real5, y_c
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1588,7 +1588,7 @@ def ty_from_tx_x_y_y_count_over_p2(ty: Real5, tx: Real5, x: Real5, y: Real5, y_c
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -1596,13 +1596,13 @@ def ty_from_tx_x_y_y_count_over_p2(ty: Real5, tx: Real5, x: Real5, y: Real5, y_c
                                 total[0, u] = fma(tx_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 y_lanes = lanes.read_where(y.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, select(equal(x_lanes, y_lanes), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -292,42 +292,42 @@ def y_from_r_t_x_over_k1(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int,
         tasks: int) -> None:
     """Lanes over k1, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k0 in range(low_k0, high_k0):
             x2 = k0*d0 + p0*s0 - a0
             for start in range(low_k1, high_k1, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k1 in range(start, min(high_k1, start + 64 * lanes.width), lanes.width):
                     x3 = k1*d1 + p1*s1 - a1
                     if k1 + lanes.width <= high_k1:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, d1)))
                             total[0, u] = total[0, u] + select(((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero())
                     else:
                         active = lanes.first(high_k1 - k1)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, d1)), active)
                             total[0, u] = select(active, total[0, u] + select(((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero()), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -369,11 +369,11 @@ def y_from_r_t_x_over_p1(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int,
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -386,14 +386,14 @@ def y_from_r_t_x_over_p1(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int,
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -401,13 +401,13 @@ def y_from_r_t_x_over_p1(y: Real4, r: Real6, t: Real4, x: Real4, N: int, C: int,
                             total[0, u] = total[0, u] + select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero())
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), inside)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, total[0, u] + select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -561,11 +561,11 @@ def gx_from_gy_r_t_over_x3_by_p1(gx: Real4, gy: Real4, r: Real6, t: Real4, N: in
         task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -583,7 +583,7 @@ def gx_from_gy_r_t_over_x3_by_p1(gx: Real4, gy: Real4, r: Real6, t: Real4, N: in
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -591,7 +591,7 @@ def gx_from_gy_r_t_over_x3_by_p1(gx: Real4, gy: Real4, r: Real6, t: Real4, N: in
                         k1 = first_k1 + tap * step_k1
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
@@ -599,13 +599,13 @@ def gx_from_gy_r_t_over_x3_by_p1(gx: Real4, gy: Real4, r: Real6, t: Real4, N: in
                                 total[0, u] = fma(gy_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 total[0, u] = select(inside, fma(gy_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -663,42 +663,42 @@ def ty_from_r_t_tx_over_k1(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over k1, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k0 in range(low_k0, high_k0):
             x2 = k0*d0 + p0*s0 - a0
             for start in range(low_k1, high_k1, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k1 in range(start, min(high_k1, start + 64 * lanes.width), lanes.width):
                     x3 = k1*d1 + p1*s1 - a1
                     if k1 + lanes.width <= high_k1:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)))
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, d1)))
                             total[0, u] = fma(tx_lanes, select(((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                     else:
                         active = lanes.first(high_k1 - k1)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 0, 0, 1)), active)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, d1)), active)
                             total[0, u] = select(active, fma(tx_lanes, select(((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -740,11 +740,11 @@ def ty_from_r_t_tx_over_p1(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -757,14 +757,14 @@ def ty_from_r_t_tx_over_p1(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -772,13 +772,13 @@ def ty_from_r_t_tx_over_p1(ty: Real4, r: Real6, t: Real4, tx: Real4, N: int, C: 
                             total[0, u] = fma(tx_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), inside)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -326,11 +326,11 @@ def y_from_r_t_x_over_k2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
         s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k2, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1 * P2)
-        c = item // (P0 * P1 * P2) % planes * (tile.lines // 2)
+        c = item // (P0 * P1 * P2) % planes * tile.few
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -338,7 +338,7 @@ def y_from_r_t_x_over_k2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k0 in range(low_k0, high_k0):
             x2 = k0*d0 + p0*s0 - a0
@@ -346,26 +346,26 @@ def y_from_r_t_x_over_k2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
                 x3 = k1*d1 + p1*s1 - a1
                 for start in range(low_k2, high_k2, 64 * lanes.width):
                     total = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         total[0, u] = lanes.zero()
                     for k2 in range(start, min(high_k2, start + 64 * lanes.width), lanes.width):
                         x4 = k2*d2 + p2*s2 - a2
                         if k2 + lanes.width <= high_k2:
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, d2)))
                                 total[0, u] = total[0, u] + select(((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero())
                         else:
                             active = lanes.first(high_k2 - k2)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 0, 0, 0, 1)), active)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, d2)), active)
                                 total[0, u] = select(active, total[0, u] + select(((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero()), total[0, u])
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -411,11 +411,11 @@ def y_from_r_t_x_over_p2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
         s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -430,7 +430,7 @@ def y_from_r_t_x_over_p2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -439,7 +439,7 @@ def y_from_r_t_x_over_p2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -447,13 +447,13 @@ def y_from_r_t_x_over_p2(y: Real5, r: Real8, t: Real5, x: Real5, N: int, C: int,
                                 total[0, u] = total[0, u] + select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero())
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, total[0, u] + select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), x_lanes, lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -630,11 +630,11 @@ def gx_from_gy_r_t_over_x4_by_p2(gx: Real5, gy: Real5, r: Real8, t: Real5, N: in
         d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -658,7 +658,7 @@ def gx_from_gy_r_t_over_x4_by_p2(gx: Real5, gy: Real5, r: Real8, t: Real5, N: in
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -668,7 +668,7 @@ def gx_from_gy_r_t_over_x4_by_p2(gx: Real5, gy: Real5, r: Real8, t: Real5, N: in
                             k2 = first_k2 + tap * step_k2
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
@@ -676,13 +676,13 @@ def gx_from_gy_r_t_over_x4_by_p2(gx: Real5, gy: Real5, r: Real8, t: Real5, N: in
                                     total[0, u] = fma(gy_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), inside)
                                     t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     total[0, u] = select(inside, fma(gy_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -744,11 +744,11 @@ def ty_from_r_t_tx_over_k2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over k2, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1 * P2, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1 * P2)
-        c = item // (P0 * P1 * P2) % planes * (tile.lines // 2)
+        c = item // (P0 * P1 * P2) % planes * tile.few
         p0 = item // (P1 * P2) % P0
         p1 = item // P2 % P1
         p2 = item % P2
@@ -756,7 +756,7 @@ def ty_from_r_t_tx_over_k2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
         low_k1, high_k1 = max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
         low_k2, high_k2 = max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k0 in range(low_k0, high_k0):
             x2 = k0*d0 + p0*s0 - a0
@@ -764,26 +764,26 @@ def ty_from_r_t_tx_over_k2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
                 x3 = k1*d1 + p1*s1 - a1
                 for start in range(low_k2, high_k2, 64 * lanes.width):
                     total = tile.column()
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         total[0, u] = lanes.zero()
                     for k2 in range(start, min(high_k2, start + 64 * lanes.width), lanes.width):
                         x4 = k2*d2 + p2*s2 - a2
                         if k2 + lanes.width <= high_k2:
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 0, 0, 0, 1)))
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, d2)))
                                 total[0, u] = fma(tx_lanes, select(((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                         else:
                             active = lanes.first(high_k2 - k2)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 0, 0, 0, 1)), active)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, d2)), active)
                                 total[0, u] = select(active, fma(tx_lanes, select(((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((lanes.fill(t[n, plane, p0, p1, p2]) - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -829,11 +829,11 @@ def ty_from_r_t_tx_over_p2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -848,7 +848,7 @@ def ty_from_r_t_tx_over_p2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -857,7 +857,7 @@ def ty_from_r_t_tx_over_p2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -865,13 +865,13 @@ def ty_from_r_t_tx_over_p2(ty: Real5, r: Real8, t: Real5, tx: Real5, N: int, C: 
                                 total[0, u] = fma(tx_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, select(((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) <= lanes.fill(one())) & ((t_lanes - (lanes.fill(real(2)) * r_lanes) - lanes.fill(one())) >= lanes.fill(zero())), lanes.fill(one()), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]

@@ -65,20 +65,20 @@ def l_from_t_w_x_over_c(l: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, 
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read(t.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -86,15 +86,15 @@ def l_from_t_w_x_over_c(l: Real1, t: Real2, w: Real1, x: Real2, N: int, C: int, 
                         total[0, u] = fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(w_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -297,20 +297,20 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
         task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         t_lanes = lanes.read(t.line((n, plane), (1, 0)))
@@ -318,15 +318,15 @@ def gw_from_gl_total_t_x_over_n(gw: Real1, gl_total: Real1, t: Real2, x: Real2, 
                         total[0, u] = fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes, (x_lanes * (lanes.fill(one()) - t_lanes)) + select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), -x_lanes) + log1p(exp(-absolute(x_lanes))), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -456,20 +456,20 @@ def tl_from_tt_w_x_over_c(tl: Real1, tt: Real2, w: Real1, x: Real2, N: int, C: i
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tt_lanes = lanes.read(tt.line((plane, c), (0, 1)))
                         w_lanes = lanes.read(w.line((c,), (1,)))
@@ -477,15 +477,15 @@ def tl_from_tt_w_x_over_c(tl: Real1, tt: Real2, w: Real1, x: Real2, N: int, C: i
                         total[0, u] = fma(tt_lanes * w_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tt_lanes = lanes.read_where(tt.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(tt_lanes * w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -576,20 +576,20 @@ def tl_from_t_tx_w_x_over_c(tl: Real1, t: Real2, tx: Real2, w: Real1, x: Real2, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read(t.line((plane, c), (0, 1)))
                         tx_lanes = lanes.read(tx.line((plane, c), (0, 1)))
@@ -598,16 +598,16 @@ def tl_from_t_tx_w_x_over_c(tl: Real1, t: Real2, tx: Real2, w: Real1, x: Real2, 
                         total[0, u] = fma(tx_lanes * w_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         t_lanes = lanes.read_where(t.line((plane, c), (0, 1)), active)
                         tx_lanes = lanes.read_where(tx.line((plane, c), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((c,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, c), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes * w_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -744,20 +744,20 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         hgx_lanes = lanes.read(hgx.line((n, plane), (1, 0)))
@@ -766,16 +766,16 @@ def hw_from_gl_total_hgx_t_x_over_n(hw: Real1, gl_total: Real1, hgx: Real2, t: R
                         total[0, u] = fma(gl_total_lanes * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         hgx_lanes = lanes.read_where(hgx.line((n, plane), (1, 0)), active)
                         t_lanes = lanes.read_where(t.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * hgx_lanes, lanes.fill(one()) + (select(x_lanes > lanes.fill(zero()), -exp(-absolute(x_lanes)), lanes.fill(real(-1))) / (lanes.fill(one()) + exp(-absolute(x_lanes)))) - t_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -953,20 +953,20 @@ def hw_from_gl_total_hgt_x_over_n(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read(gl_total.line((n,), (1,)))
                         hgt_lanes = lanes.read(hgt.line((n, plane), (1, 0)))
@@ -974,15 +974,15 @@ def hw_from_gl_total_hgt_x_over_n(hw: Real1, gl_total: Real1, hgt: Real2, x: Rea
                         total[0, u] = fma(gl_total_lanes * hgt_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(c + u, C - 1)
                         gl_total_lanes = lanes.read_where(gl_total.line((n,), (1,)), active)
                         hgt_lanes = lanes.read_where(hgt.line((n, plane), (1, 0)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         total[0, u] = select(active, fma(gl_total_lanes * hgt_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

@@ -190,10 +190,10 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T, task, tasks)
     for item in range(first, last):
-        i = item // (S * T) * (tile.lines // 2)
+        i = item // (S * T) * tile.few
         s = item // T % S
         t = item % T
         for start in range(0, J, lanes.width):
@@ -201,16 +201,16 @@ def gx_from_gy_z_over_j(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
             count = min(lanes.width, J - j)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k in range(K):
                 for l in range(L):
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 0, 0, 1)), active)
                         z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 0, 1)), active)
                         total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(i + u, I - 1)
                 if i + u < I:
                     result = total[0, u]
@@ -224,38 +224,38 @@ def gx_from_gy_z_over_l(gx: Real4, gy: Real6, z: Real4, I: int, K: int, S: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over l, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes * S * T * J, task, tasks)
     for item in range(first, last):
-        i = item // (S * T * J) * (tile.lines // 2)
+        i = item // (S * T * J) * tile.few
         s = item // (T * J) % S
         t = item // J % T
         j = item % J
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for k in range(K):
             for start in range(0, L, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for l in range(start, min(L, start + 64 * lanes.width), lanes.width):
                     if l + lanes.width <= L:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)))
                             z_lanes = lanes.read(z.line((plane, k, l, j), (0, 0, 1, 0)))
                             total[0, u] = fma(gy_lanes, z_lanes, total[0, u])
                     else:
                         active = lanes.first(L - l)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(i + u, I - 1)
                             gy_lanes = lanes.read_where(gy.line((plane, k, s, l, t, j), (0, 0, 0, 1, 0, 0)), active)
                             z_lanes = lanes.read_where(z.line((plane, k, l, j), (0, 0, 1, 0)), active)
                             total[0, u] = select(active, fma(gy_lanes, z_lanes, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])

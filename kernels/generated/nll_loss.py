@@ -171,24 +171,24 @@ def gx_from_gl_gz_total_w_t_over_r(gx: Real3, gl: Real2, gz_total: Real0, w: Rea
         C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + -(lanes.fill(w[c] if c != ignore else zero()) * (gl_lanes + lanes.fill(gz_total[()]))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -423,24 +423,24 @@ def hx_from_gl_gz_total_hgw_hz_w_t_over_r(hx: Real3, gl: Real2, gz_total: Real0,
         t: Integer2, N: int, R: int, C: int, ignore: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + (-(lanes.fill((one() if c != ignore else zero()) * hgw[c]) * (gl_lanes + lanes.fill(gz_total[()])))) - lanes.fill((w[c] if c != ignore else zero()) * hz[()]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]
@@ -540,25 +540,25 @@ def tgx_from_gl_gz_total_tgl_tgz_total_tw_w_t_over_r(tgx: Real3, gl: Real2, gz_t
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes * C, task, tasks)
     for item in range(first, last):
-        n = item // C * (tile.lines // 2)
+        n = item // C * tile.few
         c = item % C
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 chosen = active & equal(lanes.read_where(t.line((plane, r), (0, 1)), active), lanes.integers(c))
                 gl_lanes = lanes.read_where(gl.line((plane, r), (0, 1)), chosen)
                 tgl_lanes = lanes.read_where(tgl.line((plane, r), (0, 1)), chosen)
                 total[0, u] = select(chosen, total[0, u] + (-(lanes.fill(w[c] if c != ignore else zero()) * tgl_lanes)) - (lanes.fill((one() if c != ignore else zero()) * tw[c]) * (gl_lanes + lanes.fill(gz_total[()]))) - lanes.fill((w[c] if c != ignore else zero()) * tgz_total[()]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(n + u, N - 1)
                 if n + u < N:
                     result = total[0, u]

@@ -399,24 +399,24 @@ def gother_from_gy_other_x_over_r(gother: Real2, gy: Real3, other_: Real2, x: Re
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -432,35 +432,35 @@ def gother_from_gy_other_x_over_c(gother: Real2, gy: Real3, other_: Real2, x: Re
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -718,24 +718,24 @@ def ttotal_from_tx_x_over_r(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(J):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, j, r), (0, 0, 1)), active)
                     total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -747,35 +747,35 @@ def ttotal_from_tx_x_over_j(ttotal: Real2, tx: Real3, x: Real3, M: int, R: int, 
         task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read(tx.line((plane, j, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, j, r), (0, 1, 0)))
                         total[0, u] = fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, j, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(tx_lanes, select(unequal(x_lanes, lanes.fill(zero())), lanes.fill(norm) * power(absolute(x_lanes), lanes.fill(norm - 1)) * select(x_lanes > lanes.zero(), lanes.fill(one()), select(x_lanes < lanes.zero(), -lanes.fill(one()), select(equal(x_lanes, lanes.zero()), lanes.zero(), x_lanes))), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -966,24 +966,24 @@ def hother_from_gy_hgother_other_x_over_r(hother: Real2, gy: Real3, hgother: Rea
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width)) if add == 0 else start
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     x_lanes = lanes.read_where(x.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -1000,35 +1000,35 @@ def hother_from_gy_hgother_other_x_over_c(hother: Real2, gy: Real3, hgother: Rea
         C: int, R: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
                         x_lanes = lanes.read(x.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(gy_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         x_lanes = lanes.read_where(x.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(gy_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])

@@ -55,34 +55,34 @@ def total_from_a_b_over_j(total_: Real1, a: Real2, b: Real2, N: int, J: int, eps
         task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
                         total[0, u] = total[0, u] + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero())
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, total[0, u] + select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm)), lanes.zero()), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -416,20 +416,20 @@ def ttotal_from_a_b_ta_over_j(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
@@ -438,16 +438,16 @@ def ttotal_from_a_b_ta_over_j(ttotal: Real1, a: Real2, b: Real2, ta: Real2, N: i
                         total[0, u] = fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         ta_lanes = lanes.read_where(ta.line((plane, j), (0, 1)), active)
                         u_ = a_lanes + lanes.fill(eps) - b_lanes
                         total[0, u] = select(active, fma(ta_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_))), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -537,20 +537,20 @@ def ttotal_from_a_b_tb_over_j(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
         add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read(a.line((plane, j), (0, 1)))
                         b_lanes = lanes.read(b.line((plane, j), (0, 1)))
@@ -559,16 +559,16 @@ def ttotal_from_a_b_tb_over_j(ttotal: Real1, a: Real2, b: Real2, tb: Real2, N: i
                         total[0, u] = fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         a_lanes = lanes.read_where(a.line((plane, j), (0, 1)), active)
                         b_lanes = lanes.read_where(b.line((plane, j), (0, 1)), active)
                         tb_lanes = lanes.read_where(tb.line((plane, j), (0, 1)), active)
                         u_ = a_lanes + lanes.fill(eps) - b_lanes
                         total[0, u] = select(active, fma(tb_lanes, select(unequal((a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(zero())), -(lanes.fill(norm) * power(absolute(a_lanes + lanes.fill(eps) - b_lanes), lanes.fill(norm - 1)) * select(u_ > lanes.zero(), lanes.fill(one()), select(u_ < lanes.zero(), -lanes.fill(one()), select(equal(u_, lanes.zero()), lanes.zero(), u_)))), lanes.zero()), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])

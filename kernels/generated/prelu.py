@@ -126,35 +126,35 @@ def gw_from_gy_x_over_r(gw: Real1, gy: Real3, x: Real3, M: int, C: int, R: int, 
         tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for m in range(M):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((m, plane, r), (0, 0, 1)))
                             x_lanes = lanes.read(x.line((m, plane, r), (0, 0, 1)))
                             total[0, u] = fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((m, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), x_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])
@@ -408,21 +408,21 @@ def hw_from_gy_hgx_x_over_r(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        c = item * (tile.lines // 2)
+        c = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for m in range(M):
             for start in range(0, R, 64 * lanes.width):
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for r in range(start, min(R, start + 64 * lanes.width), lanes.width):
                     if r + lanes.width <= R:
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((m, plane, r), (0, 0, 1)))
                             hgx_lanes = lanes.read(hgx.line((m, plane, r), (0, 0, 1)))
@@ -430,15 +430,15 @@ def hw_from_gy_hgx_x_over_r(hw: Real1, gy: Real3, hgx: Real3, x: Real3, M: int, 
                             total[0, u] = fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u])
                     else:
                         active = lanes.first(R - r)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((m, plane, r), (0, 0, 1)), active)
                             hgx_lanes = lanes.read_where(hgx.line((m, plane, r), (0, 0, 1)), active)
                             x_lanes = lanes.read_where(x.line((m, plane, r), (0, 0, 1)), active)
                             total[0, u] = select(active, fma(gy_lanes * hgx_lanes, select(x_lanes > lanes.fill(zero()), lanes.fill(zero()), lanes.fill(one())), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(c + u, C - 1)
             if c + u < C:
                 result = lanes.sum(wide[0, u])

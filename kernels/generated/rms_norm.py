@@ -326,34 +326,34 @@ def ty_sum_from_tx_x_over_j(ty_sum: Real1, tx: Real2, x: Real2, N: int, J: int, 
         tasks: int) -> None:
     """Lanes over j, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, J, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for j in range(start, min(J, start + 64 * lanes.width), lanes.width):
                 if j + lanes.width <= J:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read(tx.line((plane, j), (0, 1)))
                         x_lanes = lanes.read(x.line((plane, j), (0, 1)))
                         total[0, u] = fma(tx_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(J - j)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         tx_lanes = lanes.read_where(tx.line((plane, j), (0, 1)), active)
                         x_lanes = lanes.read_where(x.line((plane, j), (0, 1)), active)
                         total[0, u] = select(active, fma(tx_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])
@@ -575,20 +575,20 @@ def hw_from_gy_hgy_sum_x_y_sum_over_n(hw: Real1, gy: Real2, hgy_sum: Real1, x: R
         eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(I, tile.lines // 2)
+    planes = ceil_div(I, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        i = item * (tile.lines // 2)
+        i = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, N, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for n in range(start, min(N, start + 64 * lanes.width), lanes.width):
                 if n + lanes.width <= N:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read(gy.line((n, plane), (1, 0)))
                         hgy_sum_lanes = lanes.read(hgy_sum.line((n,), (1,)))
@@ -597,16 +597,16 @@ def hw_from_gy_hgy_sum_x_y_sum_over_n(hw: Real1, gy: Real2, hgy_sum: Real1, x: R
                         total[0, u] = total[0, u] + gy_lanes * hgy_sum_lanes * x_lanes / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(3, 2)))
                 else:
                     active = lanes.first(N - n)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(i + u, I - 1)
                         gy_lanes = lanes.read_where(gy.line((n, plane), (1, 0)), active)
                         hgy_sum_lanes = lanes.read_where(hgy_sum.line((n,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((n, plane), (1, 0)), active)
                         y_sum_lanes = lanes.read_where(y_sum.line((n,), (1,)), active)
                         total[0, u] = select(active, total[0, u] + gy_lanes * hgy_sum_lanes * x_lanes / power(y_sum_lanes + lanes.fill(eps), lanes.fill(rational(3, 2))), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(i + u, I - 1)
             if i + u < I:
                 result = lanes.sum(wide[0, u])
@@ -656,20 +656,20 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i(hy_sum: Real1, gy: Real2, hgy_sum: R
         y_sum: Real1, N: int, I: int, eps: float, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over i, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines // 2)
+    planes = ceil_div(N, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        n = item * (tile.lines // 2)
+        n = item * tile.few
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, I, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for i in range(start, min(I, start + 64 * lanes.width), lanes.width):
                 if i + lanes.width <= I:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read(gy.line((plane, i), (0, 1)))
                         w_lanes = lanes.read(w.line((i,), (1,)))
@@ -677,15 +677,15 @@ def hy_sum_from_gy_hgy_sum_w_x_y_sum_over_i(hy_sum: Real1, gy: Real2, hgy_sum: R
                         total[0, u] = fma(gy_lanes * w_lanes, x_lanes, total[0, u])
                 else:
                     active = lanes.first(I - i)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(n + u, N - 1)
                         gy_lanes = lanes.read_where(gy.line((plane, i), (0, 1)), active)
                         w_lanes = lanes.read_where(w.line((i,), (1,)), active)
                         x_lanes = lanes.read_where(x.line((plane, i), (0, 1)), active)
                         total[0, u] = select(active, fma(gy_lanes * w_lanes, x_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(n + u, N - 1)
             if n + u < N:
                 result = lanes.sum(wide[0, u])

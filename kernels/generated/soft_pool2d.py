@@ -101,11 +101,11 @@ def l_sum_from_l_max_x_over_p1(l_sum: Real4, l_max: Real4, x: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -118,26 +118,26 @@ def l_sum_from_l_max_x_over_p1(l_sum: Real4, l_max: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_max_lanes = lanes.read(l_max.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_max_lanes = lanes.read_where(l_max.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -217,11 +217,11 @@ def y_from_l_x_over_p1(y: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -234,26 +234,26 @@ def y_from_l_x_over_p1(y: Real4, l: Real4, x: Real4, N: int, C: int, P0: int, P1
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -342,11 +342,11 @@ def gl_from_gy_l_x_over_p1(gl: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
         task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -359,26 +359,26 @@ def gl_from_gy_l_x_over_p1(gl: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -481,11 +481,11 @@ def gx_from_gy_l_x_over_x3(gx: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -503,14 +503,14 @@ def gx_from_gy_l_x_over_x3(gx: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -519,14 +519,14 @@ def gx_from_gy_l_x_over_x3(gx: Real4, gy: Real4, l: Real4, x: Real4, N: int, C: 
                                 total[0, u] = fma(gy_lanes, (v0 * x_lanes) + v0, total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 v0 = exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(gy_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -626,11 +626,11 @@ def gx_from_gl_l_x_over_x3(gx: Real4, gl: Real4, l: Real4, x: Real4, N: int, C: 
         task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -648,14 +648,14 @@ def gx_from_gl_l_x_over_x3(gx: Real4, gl: Real4, l: Real4, x: Real4, N: int, C: 
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read(gl.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -663,13 +663,13 @@ def gx_from_gl_l_x_over_x3(gx: Real4, gl: Real4, l: Real4, x: Real4, N: int, C: 
                                 total[0, u] = fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -755,11 +755,11 @@ def tl_from_l_tx_x_over_p1(tl: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -772,14 +772,14 @@ def tl_from_l_tx_x_over_p1(tl: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -787,13 +787,13 @@ def tl_from_l_tx_x_over_p1(tl: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                             total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -884,11 +884,11 @@ def ty_from_l_tx_x_over_p1(ty: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
         task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -901,14 +901,14 @@ def ty_from_l_tx_x_over_p1(ty: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -917,14 +917,14 @@ def ty_from_l_tx_x_over_p1(ty: Real4, l: Real4, tx: Real4, x: Real4, N: int, C: 
                             total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             v0 = exp(x_lanes - l_lanes)
                             total[0, u] = select(inside, fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1013,11 +1013,11 @@ def hl_from_gl_hgx_l_x_over_p1(hl: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1030,14 +1030,14 @@ def hl_from_gl_hgx_l_x_over_p1(hl: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1045,13 +1045,13 @@ def hl_from_gl_hgx_l_x_over_p1(hl: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                             total[0, u] = fma(hgx_lanes, exp(x_lanes - l_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(hgx_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1164,11 +1164,11 @@ def hx_from_gl_hgx_l_x_over_x3(hx: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1186,14 +1186,14 @@ def hx_from_gl_hgx_l_x_over_x3(hx: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read(gl.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1201,13 +1201,13 @@ def hx_from_gl_hgx_l_x_over_x3(hx: Real4, gl: Real4, hgx: Real4, l: Real4, x: Re
                                 total[0, u] = fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1313,11 +1313,11 @@ def hl_from_gy_hgx_l_x_over_p1(hl: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1330,14 +1330,14 @@ def hl_from_gy_hgx_l_x_over_p1(hl: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1346,14 +1346,14 @@ def hl_from_gy_hgx_l_x_over_p1(hl: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                             total[0, u] = fma(hgx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             v0 = exp(x_lanes - l_lanes)
                             total[0, u] = select(inside, fma(hgx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1471,11 +1471,11 @@ def hx_from_gy_hgx_l_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1493,14 +1493,14 @@ def hx_from_gy_hgx_l_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1509,14 +1509,14 @@ def hx_from_gy_hgx_l_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, l: Real4, x: Re
                                 total[0, u] = fma(gy_lanes, (v0 * x_lanes) + (lanes.fill(real(2)) * v0), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 v0 = exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(gy_lanes, (v0 * x_lanes) + (lanes.fill(real(2)) * v0), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1619,11 +1619,11 @@ def hl_from_gy_hgl_l_x_over_p1(hl: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1636,26 +1636,26 @@ def hl_from_gy_hgl_l_x_over_p1(hl: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1772,11 +1772,11 @@ def hx_from_gy_hgl_l_x_over_x3(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1794,14 +1794,14 @@ def hx_from_gy_hgl_l_x_over_x3(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 hgl_lanes = lanes.read(hgl.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1811,7 +1811,7 @@ def hx_from_gy_hgl_l_x_over_x3(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                                 total[0, u] = fma(hgl_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 hgl_lanes = lanes.read_where(hgl.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
@@ -1819,7 +1819,7 @@ def hx_from_gy_hgl_l_x_over_x3(hx: Real4, gy: Real4, hgl: Real4, l: Real4, x: Re
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 v0 = gy_lanes * exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(hgl_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1921,11 +1921,11 @@ def tgl_from_gy_l_tx_x_over_p1(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1938,14 +1938,14 @@ def tgl_from_gy_l_tx_x_over_p1(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1955,7 +1955,7 @@ def tgl_from_gy_l_tx_x_over_p1(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Re
                             total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
@@ -1963,7 +1963,7 @@ def tgl_from_gy_l_tx_x_over_p1(tgl: Real4, gy: Real4, l: Real4, tx: Real4, x: Re
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             v0 = gy_lanes * exp(x_lanes - l_lanes)
                             total[0, u] = select(inside, fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -2077,11 +2077,11 @@ def tgx_from_gy_l_tl_x_over_x3(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -2099,14 +2099,14 @@ def tgx_from_gy_l_tl_x_over_x3(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -2116,7 +2116,7 @@ def tgx_from_gy_l_tl_x_over_x3(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Re
                                 total[0, u] = fma(gy_lanes * tl_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
@@ -2124,7 +2124,7 @@ def tgx_from_gy_l_tl_x_over_x3(tgx: Real4, gy: Real4, l: Real4, tl: Real4, x: Re
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 v0 = exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(gy_lanes * tl_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -2237,11 +2237,11 @@ def tgx_from_gl_l_tl_x_over_x3(tgx: Real4, gl: Real4, l: Real4, tl: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -2259,14 +2259,14 @@ def tgx_from_gl_l_tl_x_over_x3(tgx: Real4, gl: Real4, l: Real4, tl: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read(gl.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -2275,14 +2275,14 @@ def tgx_from_gl_l_tl_x_over_x3(tgx: Real4, gl: Real4, l: Real4, tl: Real4, x: Re
                                 total[0, u] = fma(gl_lanes * tl_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 tl_lanes = lanes.read_where(tl.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gl_lanes * tl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

@@ -109,11 +109,11 @@ def l_sum_from_l_max_x_over_p2(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -128,7 +128,7 @@ def l_sum_from_l_max_x_over_p2(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -137,19 +137,19 @@ def l_sum_from_l_max_x_over_p2(l_sum: Real5, l_max: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_max_lanes = lanes.read(l_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero()))
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_max_lanes = lanes.read_where(l_max.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, total[0, u] + exp(x_lanes - select((lanes.fill(lowest()) < l_max_lanes) & (l_max_lanes < lanes.fill(highest())), l_max_lanes, lanes.zero())), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -240,11 +240,11 @@ def y_from_l_x_over_p2(y: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1
         s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -259,7 +259,7 @@ def y_from_l_x_over_p2(y: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -268,19 +268,19 @@ def y_from_l_x_over_p2(y: Real5, l: Real5, x: Real5, N: int, C: int, P0: int, P1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -377,11 +377,11 @@ def gl_from_gy_l_x_over_p2(gl: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -396,7 +396,7 @@ def gl_from_gy_l_x_over_p2(gl: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -405,19 +405,19 @@ def gl_from_gy_l_x_over_p2(gl: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -534,11 +534,11 @@ def gx_from_gy_l_x_over_x4(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -562,7 +562,7 @@ def gx_from_gy_l_x_over_x4(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -571,7 +571,7 @@ def gx_from_gy_l_x_over_x4(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -580,14 +580,14 @@ def gx_from_gy_l_x_over_x4(gx: Real5, gy: Real5, l: Real5, x: Real5, N: int, C: 
                                     total[0, u] = fma(gy_lanes, (v0 * x_lanes) + v0, total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     v0 = exp(x_lanes - l_lanes)
                                     total[0, u] = select(inside, fma(gy_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -701,11 +701,11 @@ def gx_from_gl_l_x_over_x4(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -729,7 +729,7 @@ def gx_from_gl_l_x_over_x4(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: 
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -738,7 +738,7 @@ def gx_from_gl_l_x_over_x4(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: 
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -746,13 +746,13 @@ def gx_from_gl_l_x_over_x4(gx: Real5, gl: Real5, l: Real5, x: Real5, N: int, C: 
                                     total[0, u] = fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -846,11 +846,11 @@ def tl_from_l_tx_x_over_p2(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -865,7 +865,7 @@ def tl_from_l_tx_x_over_p2(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -874,7 +874,7 @@ def tl_from_l_tx_x_over_p2(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -882,13 +882,13 @@ def tl_from_l_tx_x_over_p2(tl: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                                 total[0, u] = fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -987,11 +987,11 @@ def ty_from_l_tx_x_over_p2(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1006,7 +1006,7 @@ def ty_from_l_tx_x_over_p2(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1015,7 +1015,7 @@ def ty_from_l_tx_x_over_p2(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -1024,14 +1024,14 @@ def ty_from_l_tx_x_over_p2(ty: Real5, l: Real5, tx: Real5, x: Real5, N: int, C: 
                                 total[0, u] = fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 v0 = exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(tx_lanes, (v0 * x_lanes) + v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1128,11 +1128,11 @@ def hl_from_gl_hgx_l_x_over_p2(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1147,7 +1147,7 @@ def hl_from_gl_hgx_l_x_over_p2(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1156,7 +1156,7 @@ def hl_from_gl_hgx_l_x_over_p2(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1164,13 +1164,13 @@ def hl_from_gl_hgx_l_x_over_p2(hl: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                                 total[0, u] = fma(hgx_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(hgx_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1296,11 +1296,11 @@ def hx_from_gl_hgx_l_x_over_x4(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1324,7 +1324,7 @@ def hx_from_gl_hgx_l_x_over_x4(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1333,7 +1333,7 @@ def hx_from_gl_hgx_l_x_over_x4(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1341,13 +1341,13 @@ def hx_from_gl_hgx_l_x_over_x4(hx: Real5, gl: Real5, hgx: Real5, l: Real5, x: Re
                                     total[0, u] = fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1460,11 +1460,11 @@ def hl_from_gy_hgx_l_x_over_p2(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1479,7 +1479,7 @@ def hl_from_gy_hgx_l_x_over_p2(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1488,7 +1488,7 @@ def hl_from_gy_hgx_l_x_over_p2(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1497,14 +1497,14 @@ def hl_from_gy_hgx_l_x_over_p2(hl: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                                 total[0, u] = fma(hgx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 v0 = exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(hgx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1635,11 +1635,11 @@ def hx_from_gy_hgx_l_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1663,7 +1663,7 @@ def hx_from_gy_hgx_l_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1672,7 +1672,7 @@ def hx_from_gy_hgx_l_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1681,14 +1681,14 @@ def hx_from_gy_hgx_l_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, l: Real5, x: Re
                                     total[0, u] = fma(gy_lanes, (v0 * x_lanes) + (lanes.fill(real(2)) * v0), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     v0 = exp(x_lanes - l_lanes)
                                     total[0, u] = select(inside, fma(gy_lanes, (v0 * x_lanes) + (lanes.fill(real(2)) * v0), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1798,11 +1798,11 @@ def hl_from_gy_hgl_l_x_over_p2(hl: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1817,7 +1817,7 @@ def hl_from_gy_hgl_l_x_over_p2(hl: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1826,19 +1826,19 @@ def hl_from_gy_hgl_l_x_over_p2(hl: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(x_lanes, exp(x_lanes - l_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(x_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1968,11 +1968,11 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1996,7 +1996,7 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -2005,7 +2005,7 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     hgl_lanes = lanes.read(hgl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -2015,7 +2015,7 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                                     total[0, u] = fma(hgl_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     hgl_lanes = lanes.read_where(hgl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
@@ -2023,7 +2023,7 @@ def hx_from_gy_hgl_l_x_over_x4(hx: Real5, gy: Real5, hgl: Real5, l: Real5, x: Re
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     v0 = gy_lanes * exp(x_lanes - l_lanes)
                                     total[0, u] = select(inside, fma(hgl_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -2132,11 +2132,11 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -2151,7 +2151,7 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -2160,7 +2160,7 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -2170,7 +2170,7 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
                                 total[0, u] = fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
@@ -2178,7 +2178,7 @@ def tgl_from_gy_l_tx_x_over_p2(tgl: Real5, gy: Real5, l: Real5, tx: Real5, x: Re
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 v0 = gy_lanes * exp(x_lanes - l_lanes)
                                 total[0, u] = select(inside, fma(tx_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -2305,11 +2305,11 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -2333,7 +2333,7 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -2342,7 +2342,7 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -2352,7 +2352,7 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
                                     total[0, u] = fma(gy_lanes * tl_lanes, (-(v0 * x_lanes)) - v0, total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
@@ -2360,7 +2360,7 @@ def tgx_from_gy_l_tl_x_over_x4(tgx: Real5, gy: Real5, l: Real5, tl: Real5, x: Re
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     v0 = exp(x_lanes - l_lanes)
                                     total[0, u] = select(inside, fma(gy_lanes * tl_lanes, (-(v0 * x_lanes)) - v0, total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -2486,11 +2486,11 @@ def tgx_from_gl_l_tl_x_over_x4(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -2514,7 +2514,7 @@ def tgx_from_gl_l_tl_x_over_x4(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -2523,7 +2523,7 @@ def tgx_from_gl_l_tl_x_over_x4(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     l_lanes = lanes.read(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -2532,14 +2532,14 @@ def tgx_from_gl_l_tl_x_over_x4(tgx: Real5, gl: Real5, l: Real5, tl: Real5, x: Re
                                     total[0, u] = fma(gl_lanes * tl_lanes, exp(x_lanes - l_lanes), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gl_lanes = lanes.read_where(gl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     l_lanes = lanes.read_where(l.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     tl_lanes = lanes.read_where(tl.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gl_lanes * tl_lanes, exp(x_lanes - l_lanes), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

@@ -482,24 +482,24 @@ def hgy_sum_from_e_hgx_over_r(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: i
         tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -512,35 +512,35 @@ def hgy_sum_from_e_hgx_over_c(hgy_sum: Real2, e: Real3, hgx: Real3, M: int, C: i
         tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
                         hgx_lanes = lanes.read(hgx.line((plane, c, r), (0, 1, 0)))
                         total[0, u] = fma(e_lanes, hgx_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(e_lanes, hgx_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])
@@ -636,25 +636,25 @@ def hy_sum_from_e_gy_hgx_y_sum_over_r(hy_sum: Real2, e: Real3, gy: Real3, hgx: R
         R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes, task, tasks)
     for item in range(first, last):
-        m = item * (tile.lines // 2)
+        m = item * tile.few
         for start in range(0, R, lanes.width):
             r = max(0, min(start, R - lanes.width))
             count = min(lanes.width, R - r)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(C):
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(m + u, M - 1)
                     e_lanes = lanes.read_where(e.line((plane, c, r), (0, 0, 1)), active)
                     gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
                     hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 0, 1)), active)
                     total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(m + u, M - 1)
                 if m + u < M:
                     result = total[0, u]
@@ -668,21 +668,21 @@ def hy_sum_from_e_gy_hgx_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hgx: R
         R: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over c, combined at the end."""
     lanes = tile.lanes
-    planes = ceil_div(M, tile.lines // 2)
+    planes = ceil_div(M, tile.few)
     first, last = share(planes * R, task, tasks)
     for item in range(first, last):
-        m = item // R * (tile.lines // 2)
+        m = item // R * tile.few
         r = item % R
         wide = tile.wide_column()
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             wide[0, u] = lanes.wide_zero()
         for start in range(0, C, 64 * lanes.width):
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for c in range(start, min(C, start + 64 * lanes.width), lanes.width):
                 if c + lanes.width <= C:
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read(e.line((plane, c, r), (0, 1, 0)))
                         gy_lanes = lanes.read(gy.line((plane, c, r), (0, 1, 0)))
@@ -690,15 +690,15 @@ def hy_sum_from_e_gy_hgx_y_sum_over_c(hy_sum: Real2, e: Real3, gy: Real3, hgx: R
                         total[0, u] = fma(e_lanes * gy_lanes, hgx_lanes, total[0, u])
                 else:
                     active = lanes.first(C - c)
-                    for u in range(tile.lines // 2):
+                    for u in range(tile.few):
                         plane = min(m + u, M - 1)
                         e_lanes = lanes.read_where(e.line((plane, c, r), (0, 1, 0)), active)
                         gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 1, 0)), active)
                         hgx_lanes = lanes.read_where(hgx.line((plane, c, r), (0, 1, 0)), active)
                         total[0, u] = select(active, fma(e_lanes * gy_lanes, hgx_lanes, total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 wide[0, u] = wide[0, u] + lanes.widen(total[0, u])
-        for u in range(tile.lines // 2):
+        for u in range(tile.few):
             plane = min(m + u, M - 1)
             if m + u < M:
                 result = lanes.sum(wide[0, u])

@@ -450,11 +450,11 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
         z8: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -468,7 +468,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
             active = lanes.first(count)
             known = lanes.where(False)
             best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 best[0, u] = lanes.fill(lowest())
                 place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
@@ -476,7 +476,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             m_lanes = lanes.read(m.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             r_lanes = lanes.read(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)))
@@ -489,7 +489,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                         known = lanes.where(True)
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             m_lanes = lanes.read_where(m.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             r_lanes = lanes.read_where(r.line((n, plane, p0, p1, k0, k1), (0, 0, 0, 1, 0, 0)), inside)
@@ -500,7 +500,7 @@ def i_from_m_r_u_x_over_p1(i: Integer4, m: Real4, r: Real6, u_: Real4, x: Real4,
                             best[0, u] = select(better, value, best[0, u])
                             place[0, u] = select(better, lanes.narrow_ramp(k0*z6 + k1*d1 + p0*z7 + p1*s1 - z8, s1), place[0, u])
                         known = known | inside
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     lanes.write_where(i.line((n, plane, p0, p1), (0, 0, 0, 1)), lanes.long(place[0, u]), active)

@@ -101,11 +101,11 @@ def y_from_t_x_over_p1(y: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1
         X3: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -118,26 +118,26 @@ def y_from_t_x_over_p1(y: Real4, t: Real4, x: Real4, N: int, C: int, P0: int, P1
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -226,11 +226,11 @@ def gt_from_gy_t_x_over_p1(gt: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
         task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -243,26 +243,26 @@ def gt_from_gy_t_x_over_p1(gt: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -362,11 +362,11 @@ def gx_from_gy_t_x_over_x3(gx: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
         tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -384,14 +384,14 @@ def gx_from_gy_t_x_over_x3(gx: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -399,13 +399,13 @@ def gx_from_gy_t_x_over_x3(gx: Real4, gy: Real4, t: Real4, x: Real4, N: int, C: 
                                 total[0, u] = fma(gy_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gy_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -853,11 +853,11 @@ def ty_from_t_tx_x_over_p1(ty: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: 
         task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -870,14 +870,14 @@ def ty_from_t_tx_x_over_p1(ty: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: 
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             tx_lanes = lanes.read(tx.line((n, plane, x2, x3), (0, 0, 0, s1)))
@@ -885,13 +885,13 @@ def ty_from_t_tx_x_over_p1(ty: Real4, t: Real4, tx: Real4, x: Real4, N: int, C: 
                             total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -980,11 +980,11 @@ def ht_from_gy_hgx_t_x_over_p1(ht: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -997,14 +997,14 @@ def ht_from_gy_hgx_t_x_over_p1(ht: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1012,13 +1012,13 @@ def ht_from_gy_hgx_t_x_over_p1(ht: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                             total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1133,11 +1133,11 @@ def hx_from_gy_hgx_t_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1155,14 +1155,14 @@ def hx_from_gy_hgx_t_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1170,13 +1170,13 @@ def hx_from_gy_hgx_t_x_over_x3(hx: Real4, gy: Real4, hgx: Real4, t: Real4, x: Re
                                 total[0, u] = fma(gy_lanes, select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gy_lanes, select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1280,11 +1280,11 @@ def ht_from_gy_hgt_t_x_over_p1(ht: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1297,26 +1297,26 @@ def ht_from_gy_hgt_t_x_over_p1(ht: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
                             total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1430,11 +1430,11 @@ def hx_from_gy_hgt_t_x_over_x3(hx: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1452,14 +1452,14 @@ def hx_from_gy_hgt_t_x_over_x3(hx: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 hgt_lanes = lanes.read(hgt.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1468,14 +1468,14 @@ def hx_from_gy_hgt_t_x_over_x3(hx: Real4, gy: Real4, hgt: Real4, t: Real4, x: Re
                                 total[0, u] = fma(hgt_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 hgt_lanes = lanes.read_where(hgt.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(hgt_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1574,11 +1574,11 @@ def tgt_from_gy_t_tx_x_over_p1(tgt: Real4, gy: Real4, t: Real4, tx: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0)
-        c = item // P0 % planes * (tile.lines // 2)
+        c = item // P0 % planes * tile.few
         p0 = item % P0
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
         for start in range(0, P1, lanes.width):
@@ -1591,14 +1591,14 @@ def tgt_from_gy_t_tx_x_over_p1(tgt: Real4, gy: Real4, t: Real4, tx: Real4, x: Re
                 low_k1, high_k1 = max(0, -((-a1 + s1*p1_last) // d1)), min(K1, ((-p1*s1 + a1 + X3 - 1) // d1) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
                 for k1 in range(low_k1, high_k1):
                     x3 = k1*d1 + p1*s1 - a1
                     if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                             t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1607,14 +1607,14 @@ def tgt_from_gy_t_tx_x_over_p1(tgt: Real4, gy: Real4, t: Real4, tx: Real4, x: Re
                             total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                     else:
                         inside = active & lanes.within(x3, s1, X3)
-                        for u in range(tile.lines // 2):
+                        for u in range(tile.few):
                             plane = min(c + u, C - 1)
                             gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                             tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                             total[0, u] = select(inside, fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1725,11 +1725,11 @@ def tgx_from_gy_t_tt_x_over_x3(tgx: Real4, gy: Real4, t: Real4, tt: Real4, x: Re
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x3 in classes modulo s1."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2)
-        c = item // X2 % planes * (tile.lines // 2)
+        c = item // X2 % planes * tile.few
         x2 = item % X2
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
         low_k0, high_k0 = max(0, -((-x2 - a0 + s0*P0 - s0) // d0)), min(K0, ((x2 + a0) // d0) + 1)
@@ -1747,14 +1747,14 @@ def tgx_from_gy_t_tt_x_over_x3(tgx: Real4, gy: Real4, t: Real4, tt: Real4, x: Re
                 whole = count == lanes.width and start_p1 + at - (taps_k1 - 1) * by_p1 >= 0 and start_p1 + at + lanes.width <= P1
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
                     for tap in range(taps_k1):
                         p1 = start_p1 + at - tap * by_p1
                         if whole or (count == lanes.width and 0 <= p1 < P1 - (lanes.width - 1)):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1), (0, 0, 0, 1)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1), (0, 0, 0, 1)))
@@ -1763,14 +1763,14 @@ def tgx_from_gy_t_tt_x_over_x3(tgx: Real4, gy: Real4, t: Real4, tt: Real4, x: Re
                                 total[0, u] = fma(gy_lanes * tt_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(p1, 1, P1)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 tt_lanes = lanes.read_where(tt.line((n, plane, p0, p1), (0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
                                 total[0, u] = select(inside, fma(gy_lanes * tt_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

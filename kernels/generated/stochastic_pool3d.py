@@ -492,11 +492,11 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
         tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -512,7 +512,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
             active = lanes.first(count)
             known = lanes.where(False)
             best, place = tile.column(), tile.narrow_column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 best[0, u] = lanes.fill(lowest())
                 place[0, u] = lanes.narrow_integers(-1)
             for k0 in range(low_k0, high_k0):
@@ -522,7 +522,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 m_lanes = lanes.read(m.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 r_lanes = lanes.read(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)))
@@ -535,7 +535,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                             known = lanes.where(True)
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 m_lanes = lanes.read_where(m.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 r_lanes = lanes.read_where(r.line((n, plane, p0, p1, p2, k0, k1, k2), (0, 0, 0, 0, 1, 0, 0, 0)), inside)
@@ -546,7 +546,7 @@ def i_from_m_r_u_x_over_p2(i: Integer5, m: Real5, r: Real8, u_: Real5, x: Real5,
                                 best[0, u] = select(better, value, best[0, u])
                                 place[0, u] = select(better, lanes.narrow_ramp(k0*z9 + k1*z10 + k2*d2 + p0*z11 + p1*z12 + p2*s2 - z13, s2), place[0, u])
                             known = known | inside
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     lanes.write_where(i.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), lanes.long(place[0, u]),

@@ -112,11 +112,11 @@ def y_from_t_x_over_p2(y: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1
         s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -131,7 +131,7 @@ def y_from_t_x_over_p2(y: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -140,19 +140,19 @@ def y_from_t_x_over_p2(y: Real5, t: Real5, x: Real5, N: int, C: int, P0: int, P1
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -249,11 +249,11 @@ def gt_from_gy_t_x_over_p2(gt: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -268,7 +268,7 @@ def gt_from_gy_t_x_over_p2(gt: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -277,19 +277,19 @@ def gt_from_gy_t_x_over_p2(gt: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -403,11 +403,11 @@ def gx_from_gy_t_x_over_x4(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -431,7 +431,7 @@ def gx_from_gy_t_x_over_x4(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -440,7 +440,7 @@ def gx_from_gy_t_x_over_x4(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -448,13 +448,13 @@ def gx_from_gy_t_x_over_x4(gx: Real5, gy: Real5, t: Real5, x: Real5, N: int, C: 
                                     total[0, u] = fma(gy_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gy_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -952,11 +952,11 @@ def ty_from_t_tx_x_over_p2(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: 
         s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -971,7 +971,7 @@ def ty_from_t_tx_x_over_p2(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: 
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -980,7 +980,7 @@ def ty_from_t_tx_x_over_p2(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: 
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 tx_lanes = lanes.read(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
@@ -988,13 +988,13 @@ def ty_from_t_tx_x_over_p2(ty: Real5, t: Real5, tx: Real5, x: Real5, N: int, C: 
                                 total[0, u] = fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / t_lanes, lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1091,11 +1091,11 @@ def ht_from_gy_hgx_t_x_over_p2(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1110,7 +1110,7 @@ def ht_from_gy_hgx_t_x_over_p2(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1119,7 +1119,7 @@ def ht_from_gy_hgx_t_x_over_p2(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1127,13 +1127,13 @@ def ht_from_gy_hgx_t_x_over_p2(ht: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                                 total[0, u] = fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 hgx_lanes = lanes.read_where(hgx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(hgx_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1261,11 +1261,11 @@ def hx_from_gy_hgx_t_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1289,7 +1289,7 @@ def hx_from_gy_hgx_t_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1298,7 +1298,7 @@ def hx_from_gy_hgx_t_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1306,13 +1306,13 @@ def hx_from_gy_hgx_t_x_over_x4(hx: Real5, gy: Real5, hgx: Real5, t: Real5, x: Re
                                     total[0, u] = fma(gy_lanes, select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gy_lanes, select(unequal(t_lanes, lanes.fill(zero())), select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / t_lanes, lanes.zero()), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1423,11 +1423,11 @@ def ht_from_gy_hgt_t_x_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1442,7 +1442,7 @@ def ht_from_gy_hgt_t_x_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1451,19 +1451,19 @@ def ht_from_gy_hgt_t_x_over_p2(ht: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
                                 total[0, u] = fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(select(unequal(t_lanes, lanes.fill(zero())), lanes.fill(real(2)) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes * t_lanes), lanes.zero()), select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1590,11 +1590,11 @@ def hx_from_gy_hgt_t_x_over_x4(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1618,7 +1618,7 @@ def hx_from_gy_hgt_t_x_over_x4(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1627,7 +1627,7 @@ def hx_from_gy_hgt_t_x_over_x4(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     hgt_lanes = lanes.read(hgt.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1636,14 +1636,14 @@ def hx_from_gy_hgt_t_x_over_x4(hx: Real5, gy: Real5, hgt: Real5, t: Real5, x: Re
                                     total[0, u] = fma(hgt_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     hgt_lanes = lanes.read_where(hgt.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(hgt_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]
@@ -1749,11 +1749,11 @@ def tgt_from_gy_t_tx_x_over_p2(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * P0 * P1, task, tasks)
     for item in range(first, last):
         n = item // (planes * P0 * P1)
-        c = item // (P0 * P1) % planes * (tile.lines // 2)
+        c = item // (P0 * P1) % planes * tile.few
         p0 = item // P1 % P0
         p1 = item % P1
         low_k0, high_k0 = max(0, -((p0*s0 - a0) // d0)), min(K0, ((-p0*s0 + a0 + X2 - 1) // d0) + 1)
@@ -1768,7 +1768,7 @@ def tgt_from_gy_t_tx_x_over_p2(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Re
                 low_k2, high_k2 = max(0, -((-a2 + s2*p2_last) // d2)), min(K2, ((-p2*s2 + a2 + X4 - 1) // d2) + 1)
             active = lanes.first(count)
             total = tile.column()
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 total[0, u] = lanes.zero()
             for k0 in range(low_k0, high_k0):
                 x2 = k0*d0 + p0*s0 - a0
@@ -1777,7 +1777,7 @@ def tgt_from_gy_t_tx_x_over_p2(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Re
                     for k2 in range(low_k2, high_k2):
                         x4 = k2*d2 + p2*s2 - a2
                         if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                 t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1786,14 +1786,14 @@ def tgt_from_gy_t_tx_x_over_p2(tgt: Real5, gy: Real5, t: Real5, tx: Real5, x: Re
                                 total[0, u] = fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                         else:
                             inside = active & lanes.within(x4, s2, X4)
-                            for u in range(tile.lines // 2):
+                            for u in range(tile.few):
                                 plane = min(c + u, C - 1)
                                 gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                 tx_lanes = lanes.read_where(tx.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                 total[0, u] = select(inside, fma(tx_lanes, (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (gy_lanes * select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-            for u in range(tile.lines // 2):
+            for u in range(tile.few):
                 plane = min(c + u, C - 1)
                 if c + u < C:
                     result = total[0, u]
@@ -1917,11 +1917,11 @@ def tgx_from_gy_t_tt_x_over_x4(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Re
         d1: int, d2: int, s0: int, s1: int, s2: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over x4 in classes modulo s2."""
     lanes = tile.lanes
-    planes = ceil_div(C, tile.lines // 2)
+    planes = ceil_div(C, tile.few)
     first, last = share(N * planes * X2 * X3, task, tasks)
     for item in range(first, last):
         n = item // (planes * X2 * X3)
-        c = item // (X2 * X3) % planes * (tile.lines // 2)
+        c = item // (X2 * X3) % planes * tile.few
         x2 = item // X3 % X2
         x3 = item % X3
         first_k0, step_k0 = residue(s0, d0, x2 + a0)
@@ -1945,7 +1945,7 @@ def tgx_from_gy_t_tt_x_over_x4(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Re
                 whole = count == lanes.width and start_p2 + at - (taps_k2 - 1) * by_p2 >= 0 and start_p2 + at + lanes.width <= P2
                 active = lanes.first(count)
                 total = tile.column()
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     total[0, u] = lanes.zero()
                 for k0 in range(low_k0, high_k0, step_k0):
                     p0 = (-k0*d0 + x2 + a0) // s0
@@ -1954,7 +1954,7 @@ def tgx_from_gy_t_tt_x_over_x4(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Re
                         for tap in range(taps_k2):
                             p2 = start_p2 + at - tap * by_p2
                             if whole or (count == lanes.width and 0 <= p2 < P2 - (lanes.width - 1)):
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
                                     t_lanes = lanes.read(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)))
@@ -1963,14 +1963,14 @@ def tgx_from_gy_t_tt_x_over_x4(tgx: Real5, gy: Real5, t: Real5, tt: Real5, x: Re
                                     total[0, u] = fma(gy_lanes * tt_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u])
                             else:
                                 inside = active & lanes.within(p2, 1, P2)
-                                for u in range(tile.lines // 2):
+                                for u in range(tile.few):
                                     plane = min(c + u, C - 1)
                                     gy_lanes = lanes.read_where(gy.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     t_lanes = lanes.read_where(t.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     tt_lanes = lanes.read_where(tt.line((n, plane, p0, p1, p2), (0, 0, 0, 0, 1)), inside)
                                     x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
                                     total[0, u] = select(inside, fma(gy_lanes * tt_lanes, (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero())) + (select(unequal(t_lanes, lanes.fill(zero())), -(select(x_lanes > lanes.zero(), lanes.fill(one()), lanes.zero()) / (t_lanes * t_lanes)), lanes.zero()) * select(x_lanes <= lanes.zero(), lanes.zero(), x_lanes)), total[0, u]), total[0, u])
-                for u in range(tile.lines // 2):
+                for u in range(tile.few):
                     plane = min(c + u, C - 1)
                     if c + u < C:
                         result = total[0, u]

@@ -112,6 +112,10 @@ class TileType(types.Type):
         return max(2, self.pixels * self.vectors // 3)
 
     @property
+    def few(self) -> int:
+        return max(2, self.lines // 2)
+
+    @property
     def taps(self) -> int:
         return min(3, self.pixels)
 
@@ -1283,6 +1287,7 @@ attributes(
     {
         "pixels": (lambda t: INT, lambda b, t: I64(t.pixels)),
         "lines": (lambda t: INT, lambda b, t: I64(t.lines)),
+        "few": (lambda t: INT, lambda b, t: I64(t.few)),
         "taps": (lambda t: INT, lambda b, t: I64(t.taps)),
         "vectors": (lambda t: INT, lambda b, t: I64(t.vectors)),
         "rows": (lambda t: INT, lambda b, t: I64(t.rows)),

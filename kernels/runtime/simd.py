@@ -683,6 +683,11 @@ class Tile:
         return max(2, self.pixels * self.vectors // 3)
 
     @property
+    def few(self) -> int:
+        """How many of these where each goes along several operands, which the nearest cache has to hold at once."""
+        return max(2, self.lines // 2)
+
+    @property
     def taps(self) -> int:
         """How many taps of a window share what they read."""
         return min(3, self.pixels)
