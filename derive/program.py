@@ -24,7 +24,22 @@ import sympy as sp
 from sympy.core.symbol import Str
 
 from derive.errors import CheckError
-from derive.language import SCALARS, Index, Parameter, Read, Real, Reduce, Size, chosen, indicator
+from derive.language import (
+    SCALARS,
+    Index,
+    Parameter,
+    Read,
+    Real,
+    Reduce,
+    Size,
+    chosen,
+    finite,
+    indicator,
+    maximum,
+    minimum,
+    relu,
+    step,
+)
 
 RESERVED = {"out", "wrt"}  # arguments that every operator has
 REDUCTIONS = ("sum", "max", "min", "prod", "logsumexp", "argmax", "argmin")
@@ -336,6 +351,16 @@ PARTIAL = (
     sp.acosh,
     sp.atanh,
 )  # functions that some numbers have no value of
+
+
+# What costs about as much as a multiplication.
+CHEAP = (maximum, minimum, relu, step, finite, indicator, chosen, sp.Abs, sp.sign, sp.Piecewise)
+
+
+def costly(e: sp.Expr) -> bool:
+    """Has it a function that takes some ten times what a multiplication takes?"""
+    roots = any(not p.exp.is_integer for p in e.atoms(sp.Pow))
+    return roots or any(not isinstance(f, CHEAP) for f in e.atoms(sp.Function))
 
 
 def always_finite(e: sp.Expr) -> bool:

@@ -29,11 +29,18 @@ from dataclasses import dataclass, replace
 
 import sympy as sp
 
-from derive.language import Index, chosen, finite, indicator, maximum, minimum, relu, step
-from derive.program import Access, Affine, Equation, Program, Relation, Tensor, always_finite, fresh_name
-
-# What costs about as much as a multiplication.
-CHEAP = (maximum, minimum, relu, step, finite, indicator, chosen, sp.Abs, sp.sign, sp.Piecewise)
+from derive.language import Index
+from derive.program import (
+    Access,
+    Affine,
+    Equation,
+    Program,
+    Relation,
+    Tensor,
+    always_finite,
+    costly,
+    fresh_name,
+)
 
 
 def products(program: Program) -> Program:
@@ -212,12 +219,6 @@ def grouped(factors: Sequence[sp.Expr], eq: Equation) -> list[list[sp.Expr]]:
         else:
             home.append(f)
     return groups
-
-
-def costly(e: sp.Expr) -> bool:
-    """Has it a function that takes some ten times what a multiplication takes?"""
-    roots = any(not p.exp.is_integer for p in e.atoms(sp.Pow))
-    return roots or any(not isinstance(f, CHEAP) for f in e.atoms(sp.Function))
 
 
 __all__ = ["products"]

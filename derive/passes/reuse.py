@@ -17,8 +17,7 @@ from dataclasses import replace
 import sympy as sp
 
 from derive.language import Index
-from derive.passes.products import costly
-from derive.program import Access, Equation, Program
+from derive.program import Access, Equation, Program, costly
 
 
 def reuse(program: Program) -> Program:

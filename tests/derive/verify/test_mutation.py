@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import itertools
-import statistics
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -93,10 +92,9 @@ def test_larger_runs_come_to_the_lines_of_a_fault() -> None:
     assert len(found) > 5
     assert all(line in draw.lines for draw in found)
     usual, now = (
-        statistics.median(sum(d.setting.configuration.environment.values()) for d in draws)
-        for draws in (known, found)
+        min(sum(d.setting.configuration.environment.values()) for d in draws) for draws in (known, found)
     )
-    assert now > usual
+    assert now > usual  # each is one of those known, and more of something
 
 
 def _draws(operator: Operator, definition: Definition) -> list[Draw]:
