@@ -168,6 +168,8 @@ def test_fault_in_the_derivation(fault: str, tmp_path: Path, monkeypatch: pytest
     assert caught
 
 
-def test_nothing_planted_nothing_caught(tmp_path: Path) -> None:
-    name = "max_pool1d"
+@pytest.mark.parametrize(
+    "name", ["avg_pool1d", *(pytest.param(n, marks=pytest.mark.slow) for n in ("conv1d", "max_pool1d"))]
+)
+def test_nothing_planted_nothing_caught(name: str, tmp_path: Path) -> None:
     assert objections(operator(name), written(source(name), tmp_path, name)) == []
