@@ -22,7 +22,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from kernels.arguments import LARGEST_ARRAY, REAL, Array, Shape, check_size, integer, per_axis, real, shown
+from kernels.arguments import (
+    LARGEST_ARRAY,
+    REAL,
+    Array,
+    Shape,
+    attribute,
+    check_size,
+    entries,
+    integer,
+    per_axis,
+    real,
+    shown,
+)
 from kernels.errors import ArgumentError, ArgumentTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -229,6 +241,17 @@ def plain_number(value: object) -> int | float | None:
     if issubclass(kind, int) and kind is not bool:
         return int.__int__(value)  # type: ignore[arg-type]
     return value.item() if isinstance(value, (np.integer, np.floating)) else None
+
+
+def shape_given(value: Any) -> Shape | None:
+    """The shape of an argument of a call: of an array, of a number, or the shape itself; None where it is none."""
+    if plain_number(value) is not None:
+        return ()
+    shape = attribute(value, "shape")
+    found = entries(value if shape is None else shape)
+    numbers = [None] if found is None else [plain_number(n) for n in found]
+    whole = tuple(n for n in numbers if type(n) is int)
+    return whole if len(whole) == len(numbers) else None
 
 
 class Plain(Adapter):

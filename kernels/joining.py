@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from typing import Any
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, plain_number, reshaped, then
-from kernels.arguments import Array, Shape, attribute, entries, integer, shown
+from kernels.adapter import Adapter, Layout, Plan, Spec, Variants, reshaped, shape_given, then
+from kernels.arguments import Array, Shape, entries, integer, shown
 from kernels.errors import ArgumentError, ShapeError
 
 
@@ -108,17 +108,6 @@ def repeated(given: Mapping[str, Any]) -> str | None:
         return None
     last = "other" if kinds[-1] == (True, False) else "input"
     return last if len({*kinds}) == 1 else f"both_{last}"
-
-
-def shape_given(value: Any) -> Shape | None:
-    """The shape of an argument of a call: of an array, of a number, or the shape itself; None where it is none."""
-    if plain_number(value) is not None:
-        return ()
-    shape = attribute(value, "shape")
-    found = entries(value if shape is None else shape)
-    numbers = [None] if found is None else [plain_number(n) for n in found]
-    whole = tuple(n for n in numbers if type(n) is int)
-    return whole if len(whole) == len(numbers) else None
 
 
 BROADCAST = """

@@ -9,7 +9,17 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from kernels.adapter import Adapter, Layout, Plan, Spec, Values, Variants, reshaped
+from kernels.adapter import (
+    Adapter,
+    Layout,
+    Plan,
+    Spec,
+    Values,
+    Variants,
+    plain_number,
+    reshaped,
+    shape_given,
+)
 from kernels.arguments import Shape, attribute, choice, integer, real
 from kernels.errors import ArgumentError, ShapeError
 from kernels.layers import only_default
@@ -369,12 +379,14 @@ def smoothed(value: object) -> float:
 def target_kind(given: Mapping[str, Any]) -> str | None:
     """Which equations a cross-entropy needs: a target of floats has others, and so have weights."""
     target, input = given.get("target"), given.get("input")
-    dtype = attribute(target, "dtype")
-    shapes = [attribute(a, "shape") or a for a in (target, input)]
-    if dtype.kind == "f" if hasattr(dtype, "kind") else shapes[0] == shapes[1] and isinstance(target, tuple):
+    kind = attribute(attribute(target, "dtype"), "kind")
+    shape = shape_given(target) if isinstance(target, tuple) else None  # where shapes stand for arrays
+    if kind == "f" if type(kind) is str else shape is not None and shape == shape_given(input):
         return "probabilities"
     weighted = given.get("weight") is not None or "ignore_index" in given
-    return "weighted" if weighted or given.get("label_smoothing", 0.0) != 0 else None
+    return (
+        "weighted" if weighted or plain_number(given.get("label_smoothing", 0.0)) not in (0, None) else None
+    )
 
 
 def l1_regularizer(spec: Spec, weight: Shape, strength: object) -> Plan:
