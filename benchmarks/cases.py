@@ -112,11 +112,11 @@ class Arrays:
 def arrays(case: Case) -> Arrays:
     layer, dtype = case.layer, np.dtype(case.dtype)
     x = numbers((case.batch, layer.channels, *layer.size), dtype, 1)
-    filters = layer.filters if isinstance(layer, Convolution) else layer.channels
+    filters = layer.channels if isinstance(layer, Pooling) else layer.filters or layer.channels
     gradient = case.direction not in (FORWARD, INDEX)
     y = (case.batch, filters, *layer.output)
     gy = numbers(y if gradient else (0,), dtype, 2)
-    w = numbers((0,) if isinstance(layer, Pooling) else layer.weight, dtype, 3)
+    w = numbers(layer.weight if isinstance(layer, Convolution) else (0,), dtype, 3)
     return Arrays(x, w, gy)
 
 

@@ -141,7 +141,51 @@ class Pooling:
         return {FORWARD: (x, y), INDEX: (x, 2 * y), INPUT: (y + again, x)}[direction]
 
 
-Layer: TypeAlias = Convolution | Pooling
+@dataclass(frozen=True, slots=True)
+class Function:
+    """A function of one array under the name and with the arguments that torch.nn.functional and `kernels` both have."""
+
+    sort: str  # what it is averaged with
+    operator: str
+    channels: int
+    size: Size
+    arguments: tuple[tuple[str, Any], ...] = ()
+    filters: int = 0  # channels of the result, if other than its own
+    made: Size = ()  # size of the result, if another
+
+    @property
+    def axes(self) -> int:
+        return len(self.size)
+
+    @property
+    def output(self) -> Size:
+        return self.made or self.size
+
+    @property
+    def directions(self) -> tuple[str, ...]:
+        return (FORWARD, INPUT)
+
+    @property
+    def kind(self) -> str:
+        return self.sort
+
+    @property
+    def name(self) -> str:
+        told = "".join(f" {key}={value}" for key, value in self.arguments)
+        return f"{self.operator} {self.channels} @{'x'.join(map(str, self.size))}{told}"
+
+    def flops(self, batch: int, direction: str) -> int:
+        """One for each element of the result: there is no number that says more of an exponential."""
+        return self.elements(batch, direction)[1]
+
+    def elements(self, batch: int, direction: str) -> tuple[int, int]:
+        """A gradient reads the input as well."""
+        x = batch * self.channels * prod(self.size)
+        y = batch * (self.filters or self.channels) * prod(self.output)
+        return {FORWARD: (x, y), INPUT: (x + y, x)}[direction]
+
+
+Layer: TypeAlias = Convolution | Pooling | Function
 
 
 def taps(outputs: int, inputs: int, kernel: int, stride: int, padding: int, dilation: int) -> int:
@@ -166,16 +210,19 @@ def options(**values: Size) -> str:
 
 
 def as_data(layer: Layer) -> dict[str, Any]:
-    """For JSON: the fields, and which of the two it is."""
+    """For JSON: the fields, and which sort it is."""
     return {"layer": type(layer).__name__, **asdict(layer)}
 
 
 def from_data(data: dict[str, Any]) -> Layer:
-    fields: dict[str, Any] = {
-        key: tuple(v) if isinstance(v, list) else v for key, v in data.items() if key != "layer"
-    }
-    kinds: dict[str, type[Convolution | Pooling]] = {"Convolution": Convolution, "Pooling": Pooling}
+    fields = {key: frozen(v) for key, v in data.items() if key != "layer"}
+    kinds: dict[str, type[Layer]] = {k.__name__: k for k in (Convolution, Pooling, Function)}
     return kinds[data["layer"]](**fields)
+
+
+def frozen(value: Any) -> Any:
+    """JSON's lists as tuples."""
+    return tuple(map(frozen, value)) if isinstance(value, list) else value
 
 
 def per_axis(value: int | Iterable[int], axes: int) -> Size:

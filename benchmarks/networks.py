@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from benchmarks.layers import Convolution, Layer, Pooling, Size, per_axis
+from benchmarks.layers import Convolution, Function, Layer, Pooling, Size, per_axis
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,14 @@ class Trace:
         """A pool over all of each plane."""
         none = (0,) * len(x.size)
         return self._apply(Pooling(how, x.channels, x.size, x.size, x.size, none, whole=True), x.channels)
+
+    def function(
+        self, sort: str, operator: str, x: Activation, made: Activation | None = None, /, **arguments: Any
+    ) -> None:
+        """A function of all of x, and what it makes, if that is of another shape."""
+        told = tuple(arguments.items())
+        other = (made.channels, made.size) if made is not None else ()
+        self.layers[Function(sort, operator, x.channels, x.size, told, *other)] += 1
 
     def _apply(self, layer: Layer, channels: int) -> Activation:
         self.layers[layer] += 1
@@ -164,6 +173,39 @@ def holes(t: Trace) -> None:
     t.whole("max", Activation(512, (14, 14)))
 
 
+def neighbours(t: Trace) -> None:
+    """No network: what stands between convolutions. Activations, normalisations, softmax, resampling, padding."""
+    image, rows, large = Activation(64, (112, 112)), Activation(1024, (512,)), Activation(64, (224, 224))
+    for operator in (
+        "relu",
+        "leaky_relu",
+        "elu",
+        "gelu",
+        "silu",
+        "sigmoid",
+        "tanh",
+        "softplus",
+        "hardswish",
+        "mish",
+    ):
+        t.function("activation", operator, image)
+    t.function("activation", "glu", image, Activation(32, image.size), dim=1)
+    t.function("normalisation", "group_norm", image, num_groups=8)
+    t.function("normalisation", "instance_norm", image)
+    t.function("normalisation", "local_response_norm", image, size=5)
+    t.function("normalisation", "layer_norm", rows, normalized_shape=(512,))
+    t.function("normalisation", "rms_norm", rows, normalized_shape=(512,))
+    for operator in ("softmax", "log_softmax"):
+        t.function("softmax", operator, rows, dim=-1)
+        t.function("softmax", operator, image, dim=1)
+    for mode in ("nearest", "bilinear", "bicubic"):
+        t.function("resampling", "interpolate", image, large, scale_factor=2, mode=mode)
+    t.function("resampling", "interpolate", image, Activation(64, (75, 75)), size=(75, 75), mode="bilinear")
+    t.function("resampling", "pixel_shuffle", image, Activation(16, large.size), upscale_factor=2)
+    for mode in ("constant", "reflect", "replicate", "circular"):
+        t.function("padding", "pad", image, Activation(64, (114, 114)), pad=(1, 1, 1, 1), mode=mode)
+
+
 NETWORKS: dict[str, Callable[[Trace], None]] = {
     "resnet50": resnet50,
     "vgg16": vgg16,
@@ -172,6 +214,7 @@ NETWORKS: dict[str, Callable[[Trace], None]] = {
     "wavenet": wavenet,
     "dcgan": dcgan,
     "holes": holes,
+    "neighbours": neighbours,
 }
 
 

@@ -14,10 +14,10 @@ from jax import lax
 from jax import numpy as jnp
 
 from benchmarks.cases import Array, Arrays, Case
-from benchmarks.layers import FORWARD, INDEX, INPUT, Convolution, Pooling
+from benchmarks.layers import FORWARD, INDEX, INPUT, Convolution, Function, Pooling
 from benchmarks.peers import Base, Unsupported
 
-Function = Callable[..., Any]
+Compiled = Callable[..., Any]
 
 
 class Peer(Base):
@@ -30,6 +30,8 @@ class Peer(Base):
 
     def prepare(self, case: Case, given: Arrays) -> Callable[[], Any]:
         layer = case.layer
+        if isinstance(layer, Function):
+            raise Unsupported("functions are timed beside torch alone")
         if isinstance(layer, Convolution):
             function, operands = convolution(layer, case.direction, given)
         else:
@@ -42,7 +44,7 @@ class Peer(Base):
         return np.asarray(result)
 
 
-def convolution(layer: Convolution, direction: str, given: Arrays) -> tuple[Function, tuple[Array, ...]]:
+def convolution(layer: Convolution, direction: str, given: Arrays) -> tuple[Compiled, tuple[Array, ...]]:
     def conv(x: Any, w: Any) -> Any:
         return lax.conv_general_dilated(
             x,
@@ -68,7 +70,7 @@ def convolution(layer: Convolution, direction: str, given: Arrays) -> tuple[Func
     return lambda gy, x: jax.linear_transpose(lambda w: conv(x, w), given.w)(gy)[0], (gy, x)
 
 
-def pooling(layer: Pooling, direction: str, given: Arrays) -> tuple[Function, tuple[Array, ...]]:
+def pooling(layer: Pooling, direction: str, given: Arrays) -> tuple[Compiled, tuple[Array, ...]]:
     if direction == INDEX:
         raise Unsupported("no pooling that returns indices")
 

@@ -12,7 +12,7 @@ import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.cases import Array, Arrays, Case
-from benchmarks.layers import FORWARD, INDEX, Convolution, Pooling
+from benchmarks.layers import FORWARD, INDEX, Convolution, Function, Pooling
 from benchmarks.peers import Base, Unsupported
 
 TYPES = {"float32": TensorProto.FLOAT, "float64": TensorProto.DOUBLE}
@@ -46,6 +46,8 @@ def one_node(case: Case, given: Arrays) -> Any:
     layer, kind = case.layer, TYPES[case.dtype]
     constants = []
     outputs = ["y"] if case.direction == FORWARD else ["y", "indices"]
+    if isinstance(layer, Function):
+        raise Unsupported("functions are timed beside torch alone")
     if isinstance(layer, Convolution):
         constants = [numpy_helper.from_array(given.w, "w")]
         node = helper.make_node(

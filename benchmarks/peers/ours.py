@@ -9,7 +9,7 @@ import numpy as np
 
 import kernels
 from benchmarks.cases import Array, Arrays, Case
-from benchmarks.layers import FORWARD, INDEX, INPUT, WEIGHT, Convolution, Pooling
+from benchmarks.layers import FORWARD, INDEX, INPUT, WEIGHT, Convolution, Function, Pooling
 from benchmarks.peers import Base
 
 
@@ -29,6 +29,8 @@ class Peer(Base):
     def prepare(self, case: Case, given: Arrays) -> Callable[[], Any]:
         if isinstance(case.layer, Convolution):
             return convolution(case.layer, case.direction, given)
+        if isinstance(case.layer, Function):
+            return function(case.layer, case.direction, given)
         return pooling(case.layer, case.direction, given)
 
     def array(self, result: Any) -> Array:
@@ -59,6 +61,14 @@ def convolution(layer: Convolution, direction: str, given: Arrays) -> Callable[[
         return lambda: conv(x, w, **settings)
     _, pullback = conv.vjp(x, w, wrt={INPUT: "input", WEIGHT: "weight"}[direction], **settings)
     return lambda: pullback(gy)
+
+
+def function(layer: Function, direction: str, given: Arrays) -> Callable[[], Any]:
+    operator, arguments = getattr(kernels, layer.operator), dict(layer.arguments)
+    if direction == FORWARD:
+        return lambda: operator(given.x, **arguments)
+    _, pullback = operator.vjp(given.x, wrt="input", **arguments)
+    return lambda: pullback(given.gy)
 
 
 def pooling(layer: Pooling, direction: str, given: Arrays) -> Callable[[], Any]:

@@ -10,7 +10,7 @@ import scipy
 from scipy import ndimage, signal
 
 from benchmarks.cases import Array, Arrays, Case
-from benchmarks.layers import FORWARD, Convolution, Pooling
+from benchmarks.layers import FORWARD, Convolution, Function, Pooling
 from benchmarks.peers import Base, Unsupported
 
 
@@ -20,6 +20,8 @@ class Peer(Base):
 
     def prepare(self, case: Case, given: Arrays) -> Callable[[], Any]:
         layer = case.layer
+        if isinstance(layer, Function):
+            raise Unsupported("functions are timed beside torch alone")
         if case.direction != FORWARD:
             raise Unsupported("no such function")
         if set(layer.stride) != {1}:

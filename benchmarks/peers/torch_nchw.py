@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from benchmarks.cases import Array, Arrays, Case
-from benchmarks.layers import FORWARD, INDEX, INPUT, WEIGHT, Convolution, Pooling
+from benchmarks.layers import FORWARD, INDEX, INPUT, WEIGHT, Convolution, Function, Layer, Pooling
 from benchmarks.peers import Base
 
 aten = torch.ops.aten
@@ -33,7 +33,7 @@ class Peer(Base):
         """A tensor in the layout that is timed."""
         return tensor
 
-    def lifted(self, layer: Convolution | Pooling) -> bool:
+    def lifted(self, layer: Layer) -> bool:
         """Whether one axis is treated as two, the first of extent 1."""
         return False
 
@@ -47,6 +47,8 @@ class Peer(Base):
         self.axes = layer.axes
         if isinstance(layer, Convolution):
             return convolution(layer, case.direction, x, w, gy, lift)
+        if isinstance(layer, Function):
+            return function(layer, case.direction, x, gy)
         return pooling(layer, case.direction, x, gy, lift)
 
     def array(self, result: Any) -> Array:
@@ -78,6 +80,21 @@ def convolution(layer: Convolution, direction: str, x: Any, w: Any, gy: Any, lif
     return lambda: backward(gy, x, w, None, stride, padding, dilation, layer.transposed, extra, groups, mask)[
         at
     ]
+
+
+def function(layer: Function, direction: str, x: Any, gy: Any) -> Callable[[], Any]:
+    f, arguments = getattr(torch.nn.functional, layer.operator), dict(layer.arguments)
+    if direction == FORWARD:
+        return lambda: f(x, **arguments)
+    with torch.inference_mode(False):  # its graph is made once: only the way back is timed
+        leaf = x.clone().requires_grad_()
+        y, gy = f(leaf, **arguments), gy.clone()
+
+    def back() -> Any:
+        with torch.inference_mode(False):
+            return torch.autograd.grad(y, leaf, gy, retain_graph=True)[0]
+
+    return back
 
 
 def pooling(layer: Pooling, direction: str, x: Any, gy: Any, lift: bool) -> Callable[[], Any]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.layers import Convolution, Pooling
+from benchmarks.layers import Function, Layer
 from benchmarks.peers import torch_nchw
 
 
@@ -17,5 +17,7 @@ class Peer(torch_nchw.Peer):
             return tensor  # an empty placeholder
         return tensor.contiguous(memory_format=formats[tensor.dim()])
 
-    def lifted(self, layer: Convolution | Pooling) -> bool:
-        return layer.axes == 1  # torch has no channels-last layout for one axis
+    def lifted(self, layer: Layer) -> bool:
+        return layer.axes == 1 and not isinstance(
+            layer, Function
+        )  # torch has no channels-last layout for one axis
