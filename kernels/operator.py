@@ -11,6 +11,7 @@ import inspect
 import linecache
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from functools import cached_property
+from math import prod
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -85,6 +86,16 @@ class Call(NamedTuple):
 
     def arguments(self) -> dict[str, Any]:
         return self.operator.adapter.arguments(self.args, self.options)
+
+
+SMALL_FULL = 1 << 14  # elements
+
+
+def filled(shape: tuple[int, ...], value: Any, dtype: Any) -> np.ndarray[Any, Any]:
+    """An array full of one number: side by side, which vectors read faster, unless it is large; then of stride 0."""
+    if prod(shape) <= SMALL_FULL:
+        return np.full(shape, value, dtype)
+    return np.broadcast_to(np.array(value, dtype), shape)
 
 
 class Operator:
@@ -279,9 +290,9 @@ class Operator:
                 given, array = arguments[layout.argument], arrays[layout.argument]
                 number = self._parameters.index(layout.argument)
                 source = number if number < len(args) else layout.argument
-                if array is None:  # one number, of stride 0
+                if array is None:
                     assert layout.fill is not None
-                    full = layout.view(np.broadcast_to(np.array(layout.fill, dtype), layout.shape))
+                    full = layout.view(filled(layout.shape, layout.fill, dtype))
                     inputs.append(Input(layout, source, Place.of(full), False, full))
                     seen.append(full)
                     continue

@@ -96,7 +96,7 @@ def test_the_forward_run_leaves_what_the_gradient_reads(log):
     for gy in rng.standard_normal((3, 4, 6)):
         want = complete(pullback, "vjp", "gx", gy=gy[:, :, None])
         np.testing.assert_array_equal(pullback(gy)[0], want[:, :, 0])
-    assert log[1:] == ["gx gtotal gtotal_sum gx"] * 3
+    assert log[1:] == ["gtotal gtotal_sum gx"] * 3
     log.clear()
     again, ty = fresh(log_softmax).jvp((x,), (t,))
     np.testing.assert_array_equal(again, y)
