@@ -39,7 +39,7 @@ PURE = frozenset((
     "divide", "spare", "work", "lines_for", "suits", "plane_masks",
 ))  # fmt: skip
 NUMBERS = frozenset(
-    ("width", "lines", "channels", "taps", "rows", "steps", "depth", "pixels", "vectors")
+    ("width", "lines", "few", "channels", "taps", "rows", "steps", "depth", "pixels", "vectors")
 )  # of a tile
 SIGNS = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
