@@ -106,7 +106,8 @@ BYTE = np.dtype(np.uint8)
 LARGEST = 2**62  # bytes
 ALIGNMENT = driver.ALIGNMENT  # bytes: scratch of different tasks shares no cache line
 ROOM, ZERO = -1, -2  # memory that is not the caller's: the room of a run, and a constant
-_ZERO = np.zeros(1 << 14, np.float64)  # also zeros of float32, and of int64
+# also zeros of float32, and of int64; pages that nobody writes take no memory
+_ZERO = np.zeros(1 << 22, np.float64)
 
 
 class Place(NamedTuple):
