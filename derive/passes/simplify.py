@@ -4,6 +4,7 @@
     share   two tensors with the same single equation are one tensor
     merge   T += f;  T += g  over one relation without bound indices   =   T += f + g, but for scalars of which one
             divides and vanishes with an input that may be absent
+            the letters of an equation are its own: those that write a tensor point by point take those of the first
     inline  a tensor with one pointwise equation is its formula, where writing it out repeats no work worth keeping
     written an output that is a tensor of nobody else's as it stands is written where that was
     live    an equation that no output needs is dropped
