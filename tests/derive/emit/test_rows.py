@@ -9,7 +9,7 @@ import pytest
 
 from derive.language import Operator, Tensor, indices, tensors
 from kernels.runtime.definition import Definition
-from kernels.runtime.execute import execute
+from kernels.runtime.execute import exact_tasks, execute
 from tests.support.line import through
 
 n, j, v = indices("n j v")
@@ -45,3 +45,9 @@ def test_bits_are_those_of_the_plain_order(lookup: Definition, dtype: Any, J: in
         inputs = {"w": np.zeros((W0, J), dtype), "t": at, "gy": gy}
         found = execute(lookup, "vjp", inputs, environment, {}, ("gw",), None, dtype, tasks=tasks)["gw"]
         np.testing.assert_array_equal(found, want)
+
+
+def test_rows_are_taken_where_they_lie_side_by_side(lookup: Definition) -> None:
+    environment = sizes(lookup, {"N": 4, "J": 9, "W0": 3, "W1": 9})
+    names = {task for _, task in exact_tasks(lookup, "vjp", ("w", "t", "gy"), environment, {}, ("gw",))}
+    assert names == {"gw_from_gy_t_rows_over_j"}

@@ -63,3 +63,10 @@ def test_same_meaning():
     inputs = filled(gradient, Meaning(softmax), {"x": [[1, 2, 0], [-1, 3, 1]]}, {})
     known = Meaning(gradient).run(inputs, {}, {})
     agree(Meaning(check(reuse(gradient))).run(inputs, {}, {}), known, ["gx"])
+
+
+def test_a_gradient_point_by_point_is_one_equation():
+    """Its two parts come in letters of their own, j of the sum and k of the quotient."""
+    softmax = forward(e[n, j] << sp.exp(x[n, j]), y[n, j] << e[n, j] / Sum[k](e[n, k]))
+    gradient = simplify(vjp(softmax, "g"))
+    assert [str(eq.target) for eq in gradient.equations if eq.target.tensor in ("ge", "gx")] == ["gx[n,j]"]
