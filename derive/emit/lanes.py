@@ -119,7 +119,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                     keep(OverBlocks(self, f"{name}_over_{way.lane.name}_side_by_side", way))
                 keep(OverLanes(self, f"{name}_over_{way.lane.name}{by}", way))
         self.names, self.taken = start
-        self.taken_ways = [form.way for form, _ in kept if type(form) is OverLanes]
+        self.taken_ways = list(dict.fromkeys(form.way for form, _ in kept if isinstance(form, OverLanes)))
         return kept
 
     def of_windows(self, s: Slide, name: str) -> Iterator[Form]:
@@ -427,14 +427,14 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.put("continue")
             self.depth -= 1
 
-    def settled(self, e: sp.Expr, few: bool = True) -> sp.Expr:
+    def settled(self, e: sp.Expr, reads: bool = True) -> sp.Expr:
         """The formula with what all lanes share of it, if that is read from memory, as a vector made beforehand.
 
         LLVM would read it again after each store, take its root and divide by it. In a loop that stores nothing it reads
-        once; what is not `few` is left to it, but for quotients and functions.
+        once: there only quotients and functions are made beforehand, and mere `reads` are left to it.
         """
         if not self.moving(e):
-            if not e.has(Access) or not (few or e.has(sp.Pow, sp.Function)):
+            if not e.has(Access) or not (reads or e.has(sp.Pow, sp.Function)):
                 return e
             mark = sp.Dummy("common", real=True)
             name = self.name(mark, f"{self.names[e]}_common" if isinstance(e, Access) else "common")
@@ -451,14 +451,16 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             return mark
         if isinstance(e, sp.Add):  # term by term: the order in which they are added is that of `shifts_first`
             terms = [signed(a) for a in e.args if not a.has(finite)]
-            settled = [-self.settled(u, few) if negative else self.settled(u, few) for negative, u in terms]
+            settled = [
+                -self.settled(u, reads) if negative else self.settled(u, reads) for negative, u in terms
+            ]
             return e.func(*(a for a in e.args if a.has(finite)), *settled)
         if isinstance(e, sp.Mul):
             own = [a for a in e.args if self.moving(a)]
             rest = e.func(*(a for a in e.args if not self.moving(a)))
-            return e.func(self.settled(rest, few), *(self.settled(a, few) for a in own))
+            return e.func(self.settled(rest, reads), *(self.settled(a, reads) for a in own))
         if isinstance(e, sp.Pow) or type(e).__name__.lower() in UNARY:
-            return e.func(*(self.settled(a, few) for a in e.args))
+            return e.func(*(self.settled(a, reads) for a in e.args))
         return e
 
     def pointwise(self, body: sp.Expr, fixed: bool) -> None:
@@ -499,7 +501,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             self.opened(kind)
         for s in steps[:place]:
             self.lane_step(s)
-        body = self.settled(body, False)
+        body = self.settled(body, reads=False)
         v = self.names[loop.index]
         low, high = self.b.bounds.get(loop.index) or (self.most(loop.low, "max"), self.most(loop.high, "min"))
         if not high.isidentifier():
@@ -800,7 +802,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         for s in steps:
             self.lane_step(s)
         if not whole and not self.b.guards and not self.b.tests:
-            body = self.settled(body, False)
+            body = self.settled(body, reads=False)
         if whole:
             names, taken = dict(self.names), set(self.taken)
             self.put(f"if {self.everywhere()}:", True)
