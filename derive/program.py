@@ -222,6 +222,11 @@ class Relation:
     nonneg: tuple[Affine, ...] = ()
 
     @property
+    def held(self) -> set[Index]:
+        """The indices that some constraint speaks of."""
+        return {i for form in (*self.zero, *self.nonneg) for i in form.indices}
+
+    @property
     def indices(self) -> tuple[Index, ...]:
         return tuple(r.index for r in self.ranges)
 
@@ -239,6 +244,12 @@ class Equation:
     reduce: str = "sum"
     ties: str = "first"
     at: Affine | None = None
+
+    @property
+    def pointwise(self) -> bool:
+        """Does it add one value to each element of its target, which nothing holds?"""
+        r = self.relation
+        return self.reduce == "sum" and not (self.bound or r.zero or r.nonneg)
 
     @property
     def free(self) -> tuple[Index, ...]:

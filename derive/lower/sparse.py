@@ -52,7 +52,7 @@ class Sparse:
 
 def sparse(eq: Equation, ways: Sequence[Lanes], rank: Sequence[Index]) -> Sparse | None:
     """The last axis of the target that constraints speak of as such a product, or None. `ways` are those in lanes."""
-    held = {i for form in (*eq.relation.zero, *eq.relation.nonneg) for i in form.indices}
+    held = eq.relation.held
     rows = [i for i in eq.free if i in held]
     reads = eq.body.atoms(Access)
     if eq.reduce != "sum" or not rows or len(eq.free) < 2 or len(reads) != 1:

@@ -48,7 +48,7 @@ def suits(writers: Sequence[Equation], readers: Sequence[Equation]) -> bool:
     for writer in writers:
         for reader in readers:
             (read,) = reader.reads
-            axes = [k for k, i in enumerate(writer.free) if i in held(writer)]
+            axes = [k for k, i in enumerate(writer.free) if i in writer.relation.held]
             if len(axes) != 1 or read.indices[axes[0]] in reader.free:
                 return False
             other, i = (
@@ -70,10 +70,6 @@ def linear(eq: Equation) -> bool:
 
 def copies(eq: Equation) -> bool:
     return isinstance(eq.body, Access)
-
-
-def held(eq: Equation) -> set[Index]:
-    return {i for form in (*eq.relation.zero, *eq.relation.nonneg) for i in form.indices}
 
 
 def decided(eq: Equation, i: Index) -> bool:

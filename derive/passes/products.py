@@ -139,7 +139,7 @@ class Sum:
 def sums(eq: Equation) -> list[Sum]:
     """The sums whose making saves work, those over many indices first."""
     factors = sp.Mul.make_args(eq.body)
-    tied = {i for f in (*eq.relation.zero, *eq.relation.nonneg) for i in f.indices}
+    tied = eq.relation.held
     lacking = [[i for i in eq.bound if i not in f.free_symbols] for f in factors if f.has(Access)]
     choices = {tuple(m) for m in lacking} | {tuple(i for i in m if i not in tied) for m in lacking}
     found = []

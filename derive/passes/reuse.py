@@ -37,10 +37,9 @@ def reuse(program: Program) -> Program:
 
 def _holds(program: Program, eq: Equation) -> bool:
     """Does its target hold the value of a costly formula at every place?"""
-    pointwise = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
     whole = tuple(eq.relation.size(i) for i in eq.free) == program.tensors[eq.target.tensor].shape
     tensors = [a.tensor for a in eq.reads]
-    return pointwise and whole and len(tensors) == len(set(tensors)) and costly(eq.body)
+    return eq.pointwise and whole and len(tensors) == len(set(tensors)) and costly(eq.body)
 
 
 def _read(eq: Equation, held: Equation) -> Equation:

@@ -81,7 +81,7 @@ def letters(program: Program) -> Program:
     first: dict[str, Equation] = {}
     made: list[Equation] = []
     for eq in program.equations:
-        if eq.reduce == "sum" and not (eq.bound or eq.relation.zero or eq.relation.nonneg):
+        if eq.pointwise:
             other = first.setdefault(eq.target.tensor, eq)
             same = dict(zip(eq.target.indices, other.target.indices, strict=True))
             sizes = [[e.relation.size(i) for i in e.target.indices] for e in (eq, other)]
@@ -147,10 +147,9 @@ def inline(program: Program) -> Program:
     for eq in program.equations:
         eq = expand(eq)
         name = eq.target.tensor
-        pointwise = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
         whole = tuple(eq.relation.size(i) for i in eq.free) == program.tensors[name].shape
         if (
-            pointwise
+            eq.pointwise
             and whole
             and count[name] == 1
             and name not in outputs
@@ -167,8 +166,7 @@ def written(program: Program) -> Program:
     readers = Counter(name for eq in program.equations for name in {a.tensor for a in eq.reads})
     for eq in program.equations:
         name, source = eq.target.tensor, eq.body
-        plain = eq.reduce == "sum" and not eq.bound and not eq.relation.zero and not eq.relation.nonneg
-        if name not in outputs or count[name] > 1 or not plain or type(source) is not type(eq.target):
+        if name not in outputs or count[name] > 1 or not eq.pointwise or type(source) is not type(eq.target):
             continue
         shapes = [program.tensors[a.tensor].shape for a in (eq.target, source)]
         indices = [eq.target.indices, source.indices]
