@@ -18,6 +18,7 @@ from derive.emit.contraction import contraction_offer
 from derive.emit.kernel import TaskSource, task_source
 from derive.emit.lanes import lanes_offer
 from derive.emit.rows import rows_offer
+from derive.emit.runs import runs_source
 from derive.emit.scatter import scatter_offer
 from derive.emit.sparse import sparse_offer
 from derive.emit.twos import spread_offer
@@ -28,6 +29,7 @@ from derive.lower.contraction import contraction
 from derive.lower.lanes import lanes
 from derive.lower.loops import Nest
 from derive.lower.plain import lower
+from derive.lower.runs import Copied, copied
 from derive.lower.scatter import scattered
 from derive.lower.sparse import sparse
 from derive.lower.winograd import windows
@@ -63,17 +65,27 @@ class Phase:
 
 @dataclass(frozen=True)
 class Shared:
-    """A kernel of another module, with the equation that it was made for."""
+    """A kernel of another module."""
 
     module: str
     title: str
-    name: Canonical
-    equation: Equation
     source: TaskSource
 
 
-class Library(dict[tuple[str, bool], Shared]):
+@dataclass(frozen=True)
+class Known(Shared):
+    """One with the equation that it was made for."""
+
+    name: Canonical
+    equation: Equation
+
+
+class Library(dict[tuple[str, bool], Known]):
     """Kernels by an equation's canonical name, and whether they add to what the target holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.chains: dict[str, Shared] = {}  # those of copies along several axes, by what they are
 
 
 @dataclass(frozen=True)
@@ -124,7 +136,7 @@ def derive(operator: Operator, library: Library | None = None) -> Derivation:
     for name, program in prepared.items():
         try:
             made.phases[name] = [book.phase(program, eq) for eq in program.equations]
-            made.joints[name] = list(book.joints(program, made.phases[name]))
+            made.joints[name] = [*book.joints(program, made.phases[name]), *book.chains(program, made.phases[name])]
         except SpecError as error:
             raise error.within(operator=operator.name) from None
     return made
@@ -167,6 +179,7 @@ class _Book:
         self.made, self.adding, self.library = made, adding, library
         self.taken = {"sizes", "DEFINITION"}
         self.known: dict[str, tuple[str, Canonical, Equation]] = {}
+        self.chained: dict[str, str] = {}
 
     def phase(self, program: Program, eq: Equation) -> Phase:
         shape, name = self.named(eq)
@@ -212,7 +225,7 @@ class _Book:
         other = canonical(general)
         return (general, other) if self.found(general, other) is not None else (shape, name)
 
-    def found(self, shape: Shape, name: Canonical) -> Shared | None:
+    def found(self, shape: Shape, name: Canonical) -> Known | None:
         return self.library.get((name.text, self.adds(shape, name)))
 
     def adds(self, shape: Shape, name: Canonical) -> bool:
@@ -222,12 +235,7 @@ class _Book:
         """The kernel of an equation that was not met before in this operator."""
         fast, adds = contraction(shape.equation, name.indices), self.adds(shape, name)
         if (found := self.found(shape, name)) is not None:
-            title = found.title
-            if title in self.taken:
-                title = fresh_name(f"{title}_of_{found.module}", self.taken)
-            self.taken.add(title)
-            self.known[name.text] = (title, found.name, found.equation)
-            self.made.shared[title], self.made.kernels[title] = found, found.source
+            self.known[name.text] = (self.imported(found), found.name, found.equation)
             return
         title = self.title(eq)
         self.known[name.text] = (title, name, eq)
@@ -253,7 +261,16 @@ class _Book:
             offers = [rows_offer(nest, title), lanes_offer(nest, ways, title)]
         source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)
         self.made.kernels[title] = source
-        self.library[name.text, adds] = Shared(self.made.operator.name, title, name, eq, source)
+        self.library[name.text, adds] = Known(self.made.operator.name, title, source, name, eq)
+
+    def imported(self, found: Shared) -> str:
+        """What a kernel of another module is called here."""
+        title = found.title
+        if title in self.taken:
+            title = fresh_name(f"{title}_of_{found.module}", self.taken)
+        self.taken.add(title)
+        self.made.shared[title], self.made.kernels[title] = found, found.source
+        return title
 
     def joints(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
         """An extremum and its place, for who asks for both: where the place is looked for, the extremum is known."""
@@ -283,6 +300,39 @@ class _Book:
                 recognised="",
             )
             yield Joint(phase, (i, j))
+
+    def chains(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
+        """Copies along several axes, each of which would make an array of its own, at once."""
+        for chain in copied(program):
+            first, last = (program.equations[chain.of[k]] for k in (0, -1))
+            tensors = last.target.tensor, first.reads[0].tensor
+            kernel, integers = self.chain(chain, *tensors), dict(chain.integers)
+            source = self.made.kernels[kernel]
+            plain = tuple(range(len(chain.target.indices)))
+            phase = replace(
+                phases[chain.of[-1]],
+                kernel=kernel,
+                tensors=tensors,
+                axes=(plain, plain),
+                integers=tuple(integers[s] for s in source.integers),
+                reals=(),
+                covers=True,
+                recognised="",
+            )
+            yield Joint(phase, chain.of)
+
+    def chain(self, chain: Copied, target: str, read: str) -> str:
+        """The kernel of a chain of copies; what it does and its integers are told by the text, whose letters are its own."""
+        text = str(chain)
+        if text not in self.chained:
+            if (found := self.library.chains.get(text)) is not None:
+                self.chained[text] = self.imported(found)
+            else:
+                title = fresh_name(f"{target}_from_{read}", self.taken)
+                source = runs_source(chain, title)
+                self.chained[text], self.made.kernels[title] = title, source
+                self.library.chains[text] = Shared(self.made.operator.name, title, source)
+        return self.chained[text]
 
     def title(self, eq: Equation, *more: Equation) -> str:
         names = list(dict.fromkeys(a.tensor for a in eq.reads))

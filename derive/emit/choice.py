@@ -73,7 +73,7 @@ def choice_source(name: str, plain: TaskSource, offers: Sequence[Offer]) -> Task
         f'    """{writer.shown()}',
         "",
         f"    {described}",
-        f"    else {plain.nest.describe()}",
+        f"    else {plain.describe()}",
         '    """',
         *writer.lines,
     ]
@@ -84,7 +84,7 @@ def choice_source(name: str, plain: TaskSource, offers: Sequence[Offer]) -> Task
         text="\n\n\n".join(part.rstrip("\n") for part in parts) + "\n",
         integers=integers,
         imports=frozenset(plain.imports.union({"choice", "Task", "Tile"}, *(o.imports for o in offers))),
-        lowering=f"{', or '.join(way.described for way in ways)}; else {plain.nest.describe()}",
+        lowering=f"{', or '.join(way.described for way in ways)}; else {plain.describe()}",
     )
 
 

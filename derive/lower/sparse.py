@@ -6,8 +6,8 @@ What p, k, lap and q have to do with each other follows from nothing else: the p
 each, are the same for every n. So they are worked out once for each task, in a table, divisions and all; whatever else
 is reduced over is a loop around them.
 
-Left to other lowerings: a second read, a place that a read gives, and an axis along which what is read moves with the
-lanes anyway (a shift, a window).
+Left to other lowerings: a second read, a place that a read gives, an axis along which what is read moves with the
+lanes anyway (a shift, a window), and copies whose places equalities alone decide (`runs`).
 """
 
 from __future__ import annotations
@@ -63,8 +63,10 @@ def sparse(eq: Equation, ways: Sequence[Lanes], rank: Sequence[Index]) -> Sparse
     weight = sp.Mul(*(f for f in sp.Mul.make_args(eq.body) if f != read))
     known = weight.free_symbols & set(eq.relation.indices) <= group and weight * read == eq.body
     plain = not any(form.reads for form in (*own, *others)) and not isinstance(read, IntegerAccess)
+    tied = any(len(form.indices) > 1 for form in own if form in eq.relation.nonneg)
     if (
         row not in group
+        or not tied  # a few runs of places
         or len(columns) != 1
         or columns[0] == row
         or weight.has(Access)

@@ -8,24 +8,21 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
-    IntegerScratch,
     Phase,
     Program,
     Real3,
     Task,
     Tensor,
     Tile,
-    bounded,
     ceil_div,
     choice,
-    counted,
     require_abi,
     share,
     task,
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -43,151 +40,6 @@ def y_from_x_plain(y: Real3, x: Real3, N: int, C: int, R: int, D: int, task: int
         for c in range(min(C, D)):
             d = c
             y[n, c, r] += x[n, d, r]
-
-
-@counted
-def y_from_x_points(tile: Tile, N: int, C: int, R: int, D: int) -> int:
-    """The most points that one c has."""
-    most = 0
-    for c in range(C):
-        many = 0
-        d = c
-        if 0 <= d < D:
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def y_from_x_table_over_r_table(tile: Tile, N: int, C: int, R: int, D: int) -> int:
-    """Integers of one task."""
-    return (1 + y_from_x_points(tile, N, C, R, D)) * C
-
-
-@task(integer_scratch=y_from_x_table_over_r_table)
-def y_from_x_table_over_r(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r where it is contiguous, by a table of what each c reads."""
-    lanes = tile.lanes
-    line = C
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for c in range(C):
-        many = 0
-        d = c
-        if 0 <= d < D:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + c] = d
-            many += 1
-        found[c] = many
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        many = found[c]
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                d = places[turn * line + c]
-                total = total + lanes.read_where(x.line((n, d, r), (0, 0, 1)), active)
-            lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
-
-
-def y_from_x_table_over_c_table(tile: Tile, N: int, C: int, R: int, D: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(C, lanes.width) * lanes.width
-    return (1 + y_from_x_points(tile, N, C, R, D)) * (pitch + 2 * ceil_div(C, lanes.width))
-
-
-@task(integer_scratch=y_from_x_table_over_c_table)
-def y_from_x_table_over_c(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over c by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(C, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(C, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for c in range(C):
-        many = 0
-        d = c
-        if 0 <= d < D:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + c] = d
-            many += 1
-        found[c] = many
-    for start in range(0, C, lanes.width):
-        c = max(0, min(start, C - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(c, min(c + lanes.width, C)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + c, D, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                d = places[at + lane]
-                if d >= 0:
-                    least, last, here = min(least, d), max(last, d), here + 1
-                    if here == 1:
-                        first = d - lane
-                    if d != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        r = item % planes * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, d = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r + u, R - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((n, d, plane), (0, 1, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + c))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((n, d, plane), (0, 1, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(d)
-                        inside, beyond = lanes.first(D - d), lanes.first(D - d - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((n, d, plane), (0, 1, 0)), inside), lanes.read_where(x.line((n, d + lanes.width, plane), (0, 1, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((n, 0, plane), (0, 1, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r + u, R - 1)
-                if r + u < R:
-                    result = total[0, u]
-                    lanes.write_where(y.line((n, c, plane), (0, 1, 0)), result, active)
 
 
 @task
@@ -219,30 +71,13 @@ def y_from_x_over_r(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Ti
                     lanes.write_where(y.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_from_x_table_over_r, y_from_x_table_over_c, y_from_x_over_r, y_from_x_plain,
-    merges={"N": (0, 0), "R": (2, 2)})
+@choice(y_from_x_over_r, y_from_x_plain, merges={"N": (0, 0), "R": (2, 2)})
 def y_from_x(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile) -> Task[...]:
     """y[n,c,r] += sum[d] x[n,d,r]   { d = c }
 
-    lanes over r where it is contiguous, by a table of what each c reads
-    or lanes over c by a table of what each reads
-    or lanes over r
+    lanes over r
     else scatter, tasks share n r
     """
-    if (
-        tile.lanes.width <= R
-        and y.stride(2) == 1
-        and x.stride(2) == 1
-        and max(C, D) <= 2 * tile.steps
-        and bounded(y_from_x_points(tile, N, C, R, D), C) <= 16 * tile.steps
-    ):
-        return y_from_x_table_over_r
-    if (
-        tile.lanes.width <= 8 * C
-        and max(C, D) <= 2 * tile.steps
-        and bounded(y_from_x_points(tile, N, C, R, D), C) <= 16 * tile.steps
-    ):
-        return y_from_x_table_over_c
     if tile.lanes.width <= 8 * R:
         return y_from_x_over_r
     return y_from_x_plain
@@ -265,159 +100,6 @@ def y_from_z_plain(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, a
         for c in range(max(0, D), min(C, D + E)):
             e = c - D
             y[n, c, r] += z[n, e, r]
-
-
-@counted
-def y_from_z_points(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """The most points that one c has."""
-    most = 0
-    for c in range(C):
-        many = 0
-        e = c - D
-        if 0 <= e < E:
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def y_from_z_table_over_r_table(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """Integers of one task."""
-    return (1 + y_from_z_points(tile, N, C, R, E, D)) * C
-
-
-@task(integer_scratch=y_from_z_table_over_r_table)
-def y_from_z_table_over_r(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, add: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r where it is contiguous, by a table of what each c reads."""
-    lanes = tile.lanes
-    line = C
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for c in range(C):
-        many = 0
-        e = c - D
-        if 0 <= e < E:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + c] = e
-            many += 1
-        found[c] = many
-    first, last = share(N * C, task, tasks)
-    for item in range(first, last):
-        n = item // C
-        c = item % C
-        many = found[c]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                e = places[turn * line + c]
-                total = total + lanes.read_where(z.line((n, e, r), (0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(y.line((n, c, r), (0, 0, 1)), active)
-            lanes.write_where(y.line((n, c, r), (0, 0, 1)), total, active)
-
-
-def y_from_z_table_over_c_table(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(C, lanes.width) * lanes.width
-    return (1 + y_from_z_points(tile, N, C, R, E, D)) * (pitch + 2 * ceil_div(C, lanes.width))
-
-
-@task(integer_scratch=y_from_z_table_over_c_table)
-def y_from_z_table_over_c(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, add: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over c by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(C, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(C, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for c in range(C):
-        many = 0
-        e = c - D
-        if 0 <= e < E:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + c] = e
-            many += 1
-        found[c] = many
-    for start in range(0, C, lanes.width):
-        c = max(0, min(start, C - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(c, min(c + lanes.width, C)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + c, E, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                e = places[at + lane]
-                if e >= 0:
-                    least, last, here = min(least, e), max(last, e), here + 1
-                    if here == 1:
-                        first = e - lane
-                    if e != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and z.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        r = item % planes * tile.lines
-        for start in range(0, C, lanes.width):
-            c = max(0, min(start, C - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, C - c)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, e = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r + u, R - 1)
-                        total[0, u] = total[0, u] + lanes.read(z.line((n, e, plane), (0, 1, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + c))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(z.line((n, e, plane), (0, 1, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(e)
-                        inside, beyond = lanes.first(E - e), lanes.first(E - e - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(z.line((n, e, plane), (0, 1, 0)), inside), lanes.read_where(z.line((n, e + lanes.width, plane), (0, 1, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.gather(z.line((n, 0, plane), (0, 1, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r + u, R - 1)
-                if r + u < R:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, c, plane), (0, 1, 0)), active)
-                    lanes.write_where(y.line((n, c, plane), (0, 1, 0)), result, active)
 
 
 @task
@@ -452,30 +134,13 @@ def y_from_z_over_r(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, 
                     lanes.write_where(y.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_from_z_table_over_r, y_from_z_table_over_c, y_from_z_over_r, y_from_z_plain,
-    merges={"N": (0, 0), "R": (2, 2)})
+@choice(y_from_z_over_r, y_from_z_plain, merges={"N": (0, 0), "R": (2, 2)})
 def y_from_z(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, add: int, tile: Tile) -> Task[...]:
     """y[n,c,r] += sum[e] z[n,e,r]   { e + D = c }
 
-    lanes over r where it is contiguous, by a table of what each c reads
-    or lanes over c by a table of what each reads
-    or lanes over r
+    lanes over r
     else scatter, tasks share n r
     """
-    if (
-        tile.lanes.width <= R
-        and y.stride(2) == 1
-        and z.stride(2) == 1
-        and max(C, E) <= 2 * tile.steps
-        and bounded(y_from_z_points(tile, N, C, R, E, D), C) <= 16 * tile.steps
-    ):
-        return y_from_z_table_over_r
-    if (
-        tile.lanes.width <= 8 * C
-        and max(C, E) <= 2 * tile.steps
-        and bounded(y_from_z_points(tile, N, C, R, E, D), C) <= 16 * tile.steps
-    ):
-        return y_from_z_table_over_c
     if tile.lanes.width <= 8 * R:
         return y_from_z_over_r
     return y_from_z_plain
@@ -496,151 +161,6 @@ def gz_from_gy_plain(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: in
         for e in range(max(0, -D), min(E, C - D)):
             c = e + D
             gz[n, e, r] += gy[n, c, r]
-
-
-@counted
-def gz_from_gy_points(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """The most points that one e has."""
-    most = 0
-    for e in range(E):
-        many = 0
-        c = e + D
-        if 0 <= c < C:
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def gz_from_gy_table_over_r_table(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """Integers of one task."""
-    return (1 + gz_from_gy_points(tile, N, C, R, E, D)) * E
-
-
-@task(integer_scratch=gz_from_gy_table_over_r_table)
-def gz_from_gy_table_over_r(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r where it is contiguous, by a table of what each e reads."""
-    lanes = tile.lanes
-    line = E
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for e in range(E):
-        many = 0
-        c = e + D
-        if 0 <= c < C:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + e] = c
-            many += 1
-        found[e] = many
-    first, last = share(N * E, task, tasks)
-    for item in range(first, last):
-        n = item // E
-        e = item % E
-        many = found[e]
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                c = places[turn * line + e]
-                total = total + lanes.read_where(gy.line((n, c, r), (0, 0, 1)), active)
-            lanes.write_where(gz.line((n, e, r), (0, 0, 1)), total, active)
-
-
-def gz_from_gy_table_over_e_table(tile: Tile, N: int, C: int, R: int, E: int, D: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(E, lanes.width) * lanes.width
-    return (1 + gz_from_gy_points(tile, N, C, R, E, D)) * (pitch + 2 * ceil_div(E, lanes.width))
-
-
-@task(integer_scratch=gz_from_gy_table_over_e_table)
-def gz_from_gy_table_over_e(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over e by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(E, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(E, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for e in range(E):
-        many = 0
-        c = e + D
-        if 0 <= c < C:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + e] = c
-            many += 1
-        found[e] = many
-    for start in range(0, E, lanes.width):
-        e = max(0, min(start, E - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(e, min(e + lanes.width, E)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + e, C, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                c = places[at + lane]
-                if c >= 0:
-                    least, last, here = min(least, c), max(last, c), here + 1
-                    if here == 1:
-                        first = c - lane
-                    if c != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R, tile.lines)
-    first, last = share(N * planes, task, tasks)
-    for item in range(first, last):
-        n = item // planes
-        r = item % planes * tile.lines
-        for start in range(0, E, lanes.width):
-            e = max(0, min(start, E - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, E - e)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, c = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r + u, R - 1)
-                        total[0, u] = total[0, u] + lanes.read(gy.line((n, c, plane), (0, 1, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + e))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gy.line((n, c, plane), (0, 1, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(c)
-                        inside, beyond = lanes.first(C - c), lanes.first(C - c - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((n, c, plane), (0, 1, 0)), inside), lanes.read_where(gy.line((n, c + lanes.width, plane), (0, 1, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r + u, R - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gy.line((n, 0, plane), (0, 1, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r + u, R - 1)
-                if r + u < R:
-                    result = total[0, u]
-                    lanes.write_where(gz.line((n, e, plane), (0, 1, 0)), result, active)
 
 
 @task
@@ -673,30 +193,13 @@ def gz_from_gy_over_r(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: i
                     lanes.write_where(gz.line((plane, e, r), (0, 0, 1)), result, active)
 
 
-@choice(gz_from_gy_table_over_r, gz_from_gy_table_over_e, gz_from_gy_over_r, gz_from_gy_plain,
-    merges={"N": (0, 0), "R": (2, 2)})
+@choice(gz_from_gy_over_r, gz_from_gy_plain, merges={"N": (0, 0), "R": (2, 2)})
 def gz_from_gy(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile) -> Task[...]:
     """gz[n,e,r] += sum[c] gy[n,c,r]   { e + D = c }
 
-    lanes over r where it is contiguous, by a table of what each e reads
-    or lanes over e by a table of what each reads
-    or lanes over r
+    lanes over r
     else scatter, tasks share n r
     """
-    if (
-        tile.lanes.width <= R
-        and gz.stride(2) == 1
-        and gy.stride(2) == 1
-        and max(E, C) <= 2 * tile.steps
-        and bounded(gz_from_gy_points(tile, N, C, R, E, D), E) <= 16 * tile.steps
-    ):
-        return gz_from_gy_table_over_r
-    if (
-        tile.lanes.width <= 8 * E
-        and max(E, C) <= 2 * tile.steps
-        and bounded(gz_from_gy_points(tile, N, C, R, E, D), E) <= 16 * tile.steps
-    ):
-        return gz_from_gy_table_over_e
     if tile.lanes.width <= 8 * R:
         return gz_from_gy_over_r
     return gz_from_gy_plain
@@ -829,8 +332,8 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over r where it is contiguous, by a table of what each c reads, or lanes over c by a table of what each reads, or lanes over r; else scatter, tasks share n r',
-        'y_from_z: lanes over r where it is contiguous, by a table of what each c reads, or lanes over c by a table of what each reads, or lanes over r; else scatter, tasks share n r',
-        'gz_from_gy: lanes over r where it is contiguous, by a table of what each e reads, or lanes over e by a table of what each reads, or lanes over r; else scatter, tasks share n r',
+        'y_from_x: lanes over r; else scatter, tasks share n r',
+        'y_from_z: lanes over r; else scatter, tasks share n r',
+        'gz_from_gy: lanes over r; else scatter, tasks share n r',
     ),
 )

@@ -18,6 +18,8 @@ from kernels.generated.conv1d import (
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -25,8 +27,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    add_run,
     ceil_div,
     choice,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     select,
     share,
@@ -34,7 +42,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -134,6 +142,202 @@ def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: in
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_over_r3
     return x_padded_from_x_plain
+
+
+@kernel
+def x_padded_from_x_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 + z5), min(R, lap*z4 + Q + z5)
+        many = add_run(runs, many, low, 1, -lap*z4 + low - z5, 1, end - low)
+    return many
+
+
+
+def x_padded_from_x_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + 2 * (LAP * min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_2_over_r3_table)
+def x_padded_from_x_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs = integer_scratch
+    many = x_padded_from_x_2_runs(runs, R3, Q3, LAP, z0, z1)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP)
+    edge_places = edge_rows + (LAP * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def x_padded_from_x_2_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_2_over_r2_table)
+def x_padded_from_x_2_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+def x_padded_from_x_2_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_2_over_r1_table)
+def x_padded_from_x_2_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
+
+
+def x_padded_from_x_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_2_over_r0_table)
+def x_padded_from_x_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_over_r1, x_padded_from_x_2_over_r0, x_padded_from_x_2_over_r3,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_from_x_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3,lap] source[r0,r1,r2,q3]   { r3 - z1 = z0*lap + q3 }
+
+    copies along r3 at once, lanes over r2 where it is contiguous
+    or copies along r3 at once, lanes over r1 where it is contiguous
+    or copies along r3 at once, lanes over r0 where it is contiguous
+    else copies along r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return x_padded_from_x_2_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return x_padded_from_x_2_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return x_padded_from_x_2_over_r0
+    return x_padded_from_x_2_over_r3
 
 
 @task
@@ -236,6 +440,202 @@ def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3
     return gx_from_gx_padded_plain
 
 
+@kernel
+def gx_from_gx_padded_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, -lap*z4 - z5), min(R, -lap*z4 + Q - z5)
+        many = add_run(runs, many, low, 1, lap*z4 + low + z5, 1, end - low)
+    return many
+
+
+
+def gx_from_gx_padded_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + 2 * (LAP * min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_2_over_r3_table)
+def gx_from_gx_padded_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs = integer_scratch
+    many = gx_from_gx_padded_2_runs(runs, R3, Q3, LAP, z0, z1)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP)
+    edge_places = edge_rows + (LAP * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def gx_from_gx_padded_2_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_2_over_r2_table)
+def gx_from_gx_padded_2_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_2_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_2_over_r1_table)
+def gx_from_gx_padded_2_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, z0: int,
+        z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R3 + 1 + LAP * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_2_over_r0_table)
+def gx_from_gx_padded_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gx_padded_2_over_r2, gx_from_gx_padded_2_over_r1, gx_from_gx_padded_2_over_r0,
+    gx_from_gx_padded_2_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+        z0: int, z1: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3,lap] source[r0,r1,r2,q3]   { q3 - z1 = z0*lap + r3 }
+
+    copies along r3 at once, lanes over r2 where it is contiguous
+    or copies along r3 at once, lanes over r1 where it is contiguous
+    or copies along r3 at once, lanes over r0 where it is contiguous
+    else copies along r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return gx_from_gx_padded_2_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gx_padded_2_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gx_padded_2_over_r0
+    return gx_from_gx_padded_2_over_r3
+
+
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     P0 = ((a0 - d0*K0 + d0 + e0 + X3 - 1) // s0) + 1
@@ -314,6 +714,17 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
@@ -351,6 +762,26 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+                Joint(
+                    Phase(  # gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_2,
+                        ('gx', 'gx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'X3', 'z1'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(4,),
+                ),
+            ),
         ),
         'jvp': Program(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
@@ -385,6 +816,26 @@ DEFINITION = Definition(
                     ('ty', 'tb'),
                     ('N', 'G', 'O', 'P0'),
                     linear=('tb',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+                Joint(
+                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('tx_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('tx',),
+                    ),
+                    of=(1,),
                 ),
             ),
         ),
@@ -440,6 +891,35 @@ DEFINITION = Definition(
                     ('hx', 'hx_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1'),
                     linear=('hx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+                Joint(
+                    Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('hgx_padded', 'hgx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('hgx',),
+                    ),
+                    of=(1,),
+                ),
+                Joint(
+                    Phase(  # hx[r0,r1,r2,q] += sum[r3,lap] hx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_2,
+                        ('hx', 'hx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'X3', 'z1'),
+                        linear=('hx_padded',),
+                    ),
+                    of=(7,),
                 ),
             ),
         ),
@@ -498,14 +978,45 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+                Joint(
+                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
+                        x_padded_from_x_2,
+                        ('tx_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'X3', 'z1'),
+                        linear=('tx',),
+                    ),
+                    of=(1,),
+                ),
+                Joint(
+                    Phase(  # tgx[r0,r1,r2,q] += sum[r3,lap] tgx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_2,
+                        ('tgx', 'tgx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'X3', 'z1'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(7,),
+                ),
+            ),
         ),
     },
     report=(
         'x_padded_from_x: lanes over r2 where it is contiguous, or lanes over r3; else gather, tasks share r0 r1 r2; 1 guard',
         'y_from_w_x: that of kernels.generated.conv1d',
         'y_from_b: that of kernels.generated.conv1d',
+        'x_padded_from_x_2: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
         'gb_from_gy: that of kernels.generated.conv1d',
         'gx_from_gy_w: that of kernels.generated.conv1d',
         'gx_from_gx_padded: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2; 1 guard',
+        'gx_from_gx_padded_2: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
     ),
 )

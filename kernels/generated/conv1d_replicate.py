@@ -24,6 +24,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -31,10 +32,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     select,
     share,
@@ -42,7 +47,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -66,164 +71,6 @@ def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3]
             x_padded[r0, r1, r2, r3] = total
-
-
-@counted
-def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r3 + a0 - 1 >= 0:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r2_table)
-def x_padded_from_x_2_table_over_r2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r3 + a0 - 1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R3)
-        r1 = item // R3 % R1
-        r3 = item % R3
-        many = found[r3]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, active)
-
-
-def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
-def x_padded_from_x_2_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r3 + a0 - 1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, plane, q), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), inside), lanes.read_where(x.line((r0, r1, plane, q + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -284,32 +131,16 @@ def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_table_over_r2, x_padded_from_x_2_table_over_r3, x_padded_from_x_2_over_r2,
-    x_padded_from_x_2_over_r3, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_over_r3, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { -q = 0, -r3 + a0 - 1 >= 0 }
 
-    lanes over r2 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    or lanes over r2 where it is contiguous
+    lanes over r2 where it is contiguous
     or lanes over r3
     else gather, tasks share r0 r1 r2; 2 guards
     """
-    if (
-        tile.lanes.width <= R2
-        and x_padded.stride(2) == 1
-        and x.stride(2) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r2
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r3
     if tile.lanes.width <= R2 and x_padded.stride(2) == 1 and x.stride(2) == 1:
         return x_padded_from_x_2_over_r2
     if tile.lanes.width <= 8 * R3:
@@ -338,166 +169,6 @@ def x_padded_from_x_3_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3]
             x_padded[r0, r1, r2, r3] = total
-
-
-@counted
-def x_padded_from_x_3_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        q = X3 - 1
-        if 0 <= q < Q:
-            if r3 - z1 >= 0:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_3_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X3, z1)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_3_table_over_r2_table)
-def x_padded_from_x_3_table_over_r2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = X3 - 1
-        if 0 <= q < Q:
-            if r3 - z1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R3)
-        r1 = item // R3 % R1
-        r3 = item % R3
-        many = found[r3]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, active)
-
-
-def x_padded_from_x_3_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X3, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_3_table_over_r3_table)
-def x_padded_from_x_3_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = X3 - 1
-        if 0 <= q < Q:
-            if r3 - z1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, plane, q), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), inside), lanes.read_where(x.line((r0, r1, plane, q + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
 @task
@@ -558,32 +229,16 @@ def x_padded_from_x_3_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_table_over_r2, x_padded_from_x_3_table_over_r3, x_padded_from_x_3_over_r2,
-    x_padded_from_x_3_over_r3, x_padded_from_x_3_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_over_r3, x_padded_from_x_3_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
 
-    lanes over r2 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    or lanes over r2 where it is contiguous
+    lanes over r2 where it is contiguous
     or lanes over r3
     else gather, tasks share r0 r1 r2; 2 guards
     """
-    if (
-        tile.lanes.width <= R2
-        and x_padded.stride(2) == 1
-        and x.stride(2) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X3, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_3_table_over_r2
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X3, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_3_table_over_r3
     if tile.lanes.width <= R2 and x_padded.stride(2) == 1 and x.stride(2) == 1:
         return x_padded_from_x_3_over_r2
     if tile.lanes.width <= 8 * R3:
@@ -591,9 +246,212 @@ def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: 
     return x_padded_from_x_3_plain
 
 
+@kernel
+def x_padded_from_x_4_runs(runs: IntegerScratch, R: int, Q: int, z3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    q = 0
+    if 0 <= q < Q:
+        low, end = 0, min(R, z3)
+        many = add_run(runs, many, low, 1, q, 0, end - low)
+    q = z4 - 1
+    if 0 <= q < Q:
+        low, end = max(0, z5), R
+        many = add_run(runs, many, low, 1, q, 0, end - low)
+    return many
+
+
+
+def x_padded_from_x_4_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + 2 * (min(R3, Q3) + R3 + R3)
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_4_over_r3_table)
+def x_padded_from_x_4_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs = integer_scratch
+    many = x_padded_from_x_4_runs(runs, R3, Q3, z0, z1, z2)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1 + 1 + 1)
+    edge_places = edge_rows + (min(R3, Q3) + R3 + R3)
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def x_padded_from_x_4_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_4_over_r2_table)
+def x_padded_from_x_4_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+def x_padded_from_x_4_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_4_over_r1_table)
+def x_padded_from_x_4_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
+
+
+def x_padded_from_x_4_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_4_over_r0_table)
+def x_padded_from_x_4_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(x_padded_from_x_4_over_r2, x_padded_from_x_4_over_r1, x_padded_from_x_4_over_r0, x_padded_from_x_4_over_r3,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_from_x_4(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3] source[r0,r1,r2,q3]   { r3 - z0 = q3, -q3 = 0, -q3 + z1 - 1 = 0 }
+
+    copies along r3 at once, lanes over r2 where it is contiguous
+    or copies along r3 at once, lanes over r1 where it is contiguous
+    or copies along r3 at once, lanes over r0 where it is contiguous
+    else copies along r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return x_padded_from_x_4_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return x_padded_from_x_4_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return x_padded_from_x_4_over_r0
+    return x_padded_from_x_4_over_r3
+
+
 @task
-def gx_from_gx_padded_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int, task: int, tasks: int) -> None:
+def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int,
+        task: int, tasks: int) -> None:
     """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
 
     scatter, tasks share r0 r1 r2; 1 guard
@@ -611,185 +469,9 @@ def gx_from_gx_padded_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: i
                 gx[r0, r1, r2, q] += gx_padded[r0, r1, r2, r3]
 
 
-@counted
-def gx_from_gx_padded_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_from_gx_padded_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_from_gx_padded_points(tile, R0, R1, R2, R3, Q, X3, z1)) * Q
-
-
-@task(integer_scratch=gx_from_gx_padded_table_over_r2_table)
-def gx_from_gx_padded_table_over_r2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        X3: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gx_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_from_gx_padded_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_from_gx_padded_points(tile, R0, R1, R2, R3, Q, X3, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_from_gx_padded_table_over_q_table)
-def gx_from_gx_padded_table_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gx_padded.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gx_padded.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_from_gx_padded_table_over_r2, gx_from_gx_padded_table_over_q, gx_from_gx_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int, z1: int,
-        tile: Tile) -> Task[...]:
-    """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
-
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2; 1 guard
-    """
-    if (
-        tile.lanes.width <= R2
-        and gx.stride(2) == 1
-        and gx_padded.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_from_gx_padded_points(tile, R0, R1, R2, R3, Q, X3, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_from_gx_padded_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_from_gx_padded_points(tile, R0, R1, R2, R3, Q, X3, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_from_gx_padded_table_over_q
-    return gx_from_gx_padded_plain
-
-
 @task
-def gx_from_gx_padded_2_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        add: int, task: int, tasks: int) -> None:
+def gx_from_gx_padded_2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
+        task: int, tasks: int) -> None:
     """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { -q = 0, -r3 + a0 - 1 >= 0 }
 
     scatter, tasks share r0 r1 r2; 1 guard
@@ -806,188 +488,6 @@ def gx_from_gx_padded_2_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2:
         if 0 <= q < Q:
             for r3 in range(min(R3, a0)):
                 gx[r0, r1, r2, q] += gx_padded[r0, r1, r2, r3]
-
-
-@counted
-def gx_from_gx_padded_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a0)):
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_from_gx_padded_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_from_gx_padded_2_points(tile, R0, R1, R2, R3, Q, a0)) * Q
-
-
-@task(integer_scratch=gx_from_gx_padded_2_table_over_r2_table)
-def gx_from_gx_padded_2_table_over_r2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        a0: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a0)):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gx_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            lanes.write_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_from_gx_padded_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_from_gx_padded_2_points(tile, R0, R1, R2, R3, Q, a0)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_from_gx_padded_2_table_over_q_table)
-def gx_from_gx_padded_2_table_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        a0: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a0)):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gx_padded.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gx_padded.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
-                    lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_from_gx_padded_2_table_over_r2, gx_from_gx_padded_2_table_over_q, gx_from_gx_padded_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_from_gx_padded_2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
-        tile: Tile) -> Task[...]:
-    """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { -q = 0, -r3 + a0 - 1 >= 0 }
-
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2; 1 guard
-    """
-    if (
-        tile.lanes.width <= R2
-        and gx.stride(2) == 1
-        and gx_padded.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_from_gx_padded_2_points(tile, R0, R1, R2, R3, Q, a0), Q) <= 16 * tile.steps
-    ):
-        return gx_from_gx_padded_2_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_from_gx_padded_2_points(tile, R0, R1, R2, R3, Q, a0), Q) <= 16 * tile.steps
-    ):
-        return gx_from_gx_padded_2_table_over_q
-    return gx_from_gx_padded_2_plain
 
 
 @task
@@ -1092,6 +592,209 @@ def gx_from_gx_padded_3(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, 
     return gx_from_gx_padded_3_plain
 
 
+@kernel
+def gx_from_gx_padded_4_runs(runs: IntegerScratch, R: int, Q: int, z3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    r = z3 - 1
+    if 0 <= r < R:
+        low, end = max(0, z4), Q
+        many = add_run(runs, many, r, 0, low, 1, end - low)
+    r = 0
+    if 0 <= r < R:
+        low, end = 0, min(Q, z5)
+        many = add_run(runs, many, r, 0, low, 1, end - low)
+    low, end = max(0, -z5), min(R, -z5 + Q)
+    many = add_run(runs, many, low, 1, z5 + low, 1, end - low)
+    return many
+
+
+
+def gx_from_gx_padded_4_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + 2 * (Q3 + Q3 + min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_4_over_r3_table)
+def gx_from_gx_padded_4_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs = integer_scratch
+    many = gx_from_gx_padded_4_runs(runs, R3, Q3, z0, z1, z2)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1 + 1 + 1)
+    edge_places = edge_rows + (Q3 + Q3 + min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def gx_from_gx_padded_4_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_4_over_r2_table)
+def gx_from_gx_padded_4_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_4_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_4_over_r1_table)
+def gx_from_gx_padded_4_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_4_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_4_over_r0_table)
+def gx_from_gx_padded_4_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_4_runs(runs_r3, R3, Q3, z0, z1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gx_padded_4_over_r2, gx_from_gx_padded_4_over_r1, gx_from_gx_padded_4_over_r0,
+    gx_from_gx_padded_4_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded_4(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int, z1: int,
+        z2: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3] source[r0,r1,r2,q3]   { -r3 + z0 - 1 = 0, -r3 = 0, q3 - z2 = r3 }
+
+    copies along r3 at once, lanes over r2 where it is contiguous
+    or copies along r3 at once, lanes over r1 where it is contiguous
+    or copies along r3 at once, lanes over r0 where it is contiguous
+    else copies along r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return gx_from_gx_padded_4_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gx_padded_4_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gx_padded_4_over_r0
+    return gx_from_gx_padded_4_over_r3
+
+
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:
     """Every integer that follows from the extents of the inputs and the parameters."""
     P0 = ((a0 - d0*K0 + d0 + e0 + X3 - 1) // s0) + 1
@@ -1181,6 +884,17 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('x',),
+                    ),
+                    of=(0, 1, 2),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
@@ -1242,6 +956,26 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('x',),
+                    ),
+                    of=(0, 1, 2),
+                ),
+                Joint(
+                    Phase(  # gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_4,
+                        ('gx', 'gx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'X3', 'z0', 'a0'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(6, 7, 8),
+                ),
+            ),
         ),
         'jvp': Program(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
@@ -1300,6 +1034,26 @@ DEFINITION = Definition(
                     ('ty', 'tb'),
                     ('N', 'G', 'O', 'P0'),
                     linear=('tb',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('x',),
+                    ),
+                    of=(0, 1, 2),
+                ),
+                Joint(
+                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('tx_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('tx',),
+                    ),
+                    of=(3, 4, 5),
                 ),
             ),
         ),
@@ -1391,6 +1145,35 @@ DEFINITION = Definition(
                     ('hx', 'hx_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
                     linear=('hx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('x',),
+                    ),
+                    of=(0, 1, 2),
+                ),
+                Joint(
+                    Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('hgx_padded', 'hgx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('hgx',),
+                    ),
+                    of=(3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # hx[r0,r1,r2,q] += sum[r3] hx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_4,
+                        ('hx', 'hx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'X3', 'z0', 'a0'),
+                        linear=('hx_padded',),
+                    ),
+                    of=(11, 12, 13),
                 ),
             ),
         ),
@@ -1485,18 +1268,49 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('x_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('x',),
+                    ),
+                    of=(0, 1, 2),
+                ),
+                Joint(
+                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]
+                        x_padded_from_x_4,
+                        ('tx_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0', 'X3', 'z0'),
+                        linear=('tx',),
+                    ),
+                    of=(3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # tgx[r0,r1,r2,q] += sum[r3] tgx_padded[r0,r1,r2,r3]
+                        gx_from_gx_padded_4,
+                        ('tgx', 'tgx_padded'),
+                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'X3', 'z0', 'a0'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(11, 12, 13),
+                ),
+            ),
         ),
     },
     report=(
         'x_padded_from_x: that of kernels.generated.conv1d_constant',
-        'x_padded_from_x_2: lanes over r2 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r2 where it is contiguous, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'x_padded_from_x_3: lanes over r2 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r2 where it is contiguous, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
+        'x_padded_from_x_2: lanes over r2 where it is contiguous, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
+        'x_padded_from_x_3: lanes over r2 where it is contiguous, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
         'y_from_w_x: that of kernels.generated.conv1d',
         'y_from_b: that of kernels.generated.conv1d',
+        'x_padded_from_x_4: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
         'gb_from_gy: that of kernels.generated.conv1d',
         'gx_from_gy_w: that of kernels.generated.conv1d',
-        'gx_from_gx_padded: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
-        'gx_from_gx_padded_2: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
+        'gx_from_gx_padded: scatter, tasks share r0 r1 r2; 1 guard',
+        'gx_from_gx_padded_2: scatter, tasks share r0 r1 r2; 1 guard',
         'gx_from_gx_padded_3: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
+        'gx_from_gx_padded_4: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
     ),
 )

@@ -26,6 +26,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -33,10 +34,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     one,
     require_abi,
     select,
@@ -45,7 +50,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -66,157 +71,6 @@ def x_padded_from_x_plain(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, 
         for r3 in range(max(0, a0), min(R3, a0 + Q)):
             q = r3 - a0
             x_padded[r0, r1, r2, r3, r4] += x[r0, r1, r2, q, r4]
-
-
-@counted
-def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int, a0: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        q = r3 - a0
-        if 0 <= q < Q:
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_table_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int,
-        a0: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, Q, a0)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r4_table)
-def x_padded_from_x_table_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int,
-        a0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r4 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = r3 - a0
-        if 0 <= q < Q:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r3] = q
-            many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3)
-        r1 = item // (R2 * R3) % R1
-        r2 = item // R3 % R2
-        r3 = item % R3
-        many = found[r3]
-        for start in range(0, R4, lanes.width):
-            r4 = max(0, min(start, R4 - lanes.width))
-            count = min(lanes.width, R4 - r4)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4), (0, 0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int,
-        a0: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, Q, a0)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r3_table)
-def x_padded_from_x_table_over_r3(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int,
-        a0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        q = r3 - a0
-        if 0 <= q < Q:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r3] = q
-            many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * planes)
-        r1 = item // (R2 * planes) % R1
-        r2 = item // planes % R2
-        r4 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r4 + u, R4 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r4 + u, R4 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r4 + u, R4 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, plane), (0, 0, 0, 1, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, plane), (0, 0, 0, 1, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r4 + u, R4 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, plane), (0, 0, 0, 1, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane), (0, 0, 0, 1, 0)), result, active)
 
 
 @task
@@ -251,31 +105,15 @@ def x_padded_from_x_over_r4(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3, r4), (0, 0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_table_over_r4, x_padded_from_x_table_over_r3, x_padded_from_x_over_r4,
-    x_padded_from_x_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
+@choice(x_padded_from_x_over_r4, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4)})
 def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4] += sum[q] x[r0,r1,r2,q,r4]   { r3 - a0 = q }
 
-    lanes over r4 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    or lanes over r4
+    lanes over r4
     else scatter, tasks share r0 r1 r2 r4
     """
-    if (
-        tile.lanes.width <= R4
-        and x_padded.stride(4) == 1
-        and x.stride(4) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, Q, a0), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r4
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, Q, a0), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r3
     if tile.lanes.width <= 8 * R4:
         return x_padded_from_x_over_r4
     return x_padded_from_x_plain
@@ -499,6 +337,482 @@ def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R
     if tile.lanes.width <= 8 * Q:
         return gx_padded_from_gx_padded_padded_over_q
     return gx_padded_from_gx_padded_padded_plain
+
+
+@kernel
+def gx_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, -z3), min(R, -z3 + Q)
+    many = add_run(runs, many, low, 1, z3 + low, 1, end - low)
+    return many
+
+
+
+def gx_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * (min(R4, Q4))
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_over_r4_table)
+def gx_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q3: int, Q4: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, runs over r4."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, z0)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs = places_r3 + (min(R3, Q3))
+    many = gx_from_gx_padded_padded_runs(runs, R4, Q4, z1)
+    length = longest_first(runs, many)
+    single = once(runs, many, R4) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R4, Q4))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * blocks)
+        r1 = item // (R2 * blocks) % R1
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            if single:
+                q3 = places_r3[r3]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r4, q4 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4] = source[r0, r1, r2, q3, q4]
+                continue
+            for r4 in range(begin):
+                target[r0, r1, r2, r3, r4] = zero()
+            for r4 in range(end, R4):
+                target[r0, r1, r2, r3, r4] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                if clear > 0:
+                    for here in range(0, whole, lanes.width):
+                        start = min(here, whole - lanes.width)
+                        lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                            lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                            lanes.where(True))
+                    clear = 0
+                else:
+                    for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                            lanes.read(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0,
+                            1))) + lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                            lanes.where(True))
+                    for start in range(whole // lanes.width * lanes.width, whole):
+                        target[r0, r1, r2, r3, begin + start] += source[r0, r1, r2, q3, runs[2] + start]
+                for at in range(edges):
+                    r4, q4 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4] += source[r0, r1, r2, q3, q4]
+            if clear > 0:  # nothing is copied to this line
+                for r4 in range(begin, end):
+                    target[r0, r1, r2, r3, r4] = zero()
+
+
+def gx_from_gx_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_over_r2_table)
+def gx_from_gx_padded_padded_over_r2(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q3: int, Q4: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * blocks)
+        r1 = item // (R3 * blocks) % R1
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 0, 1, 0, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_over_r1_table)
+def gx_from_gx_padded_padded_over_r1(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q3: int, Q4: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * blocks)
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 1, 0, 0, 0)), total, lanes.where(True))
+
+
+def gx_from_gx_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_over_r0_table)
+def gx_from_gx_padded_padded_over_r0(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q3: int, Q4: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * blocks)
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (1, 0, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gx_padded_padded_over_r2, gx_from_gx_padded_padded_over_r1, gx_from_gx_padded_padded_over_r0,
+    gx_from_gx_padded_padded_over_r4, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded_padded(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, z0: int, z1: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4] += sum[q3,q4] source[r0,r1,r2,q3,q4]   { q3 - z0 = r3, q4 - z1 = r4 }
+
+    copies along r3 r4 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 at once, runs over r4
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return gx_from_gx_padded_padded_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gx_padded_padded_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gx_padded_padded_over_r0
+    return gx_from_gx_padded_padded_over_r4
+
+
+@kernel
+def tx_padded_padded_from_tx_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    return many
+
+
+
+def tx_padded_padded_from_tx_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+        Q3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * (min(R4, Q4))
+    return room
+
+
+@task(integer_scratch=tx_padded_padded_from_tx_over_r4_table)
+def tx_padded_padded_from_tx_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q4: int, Q3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, runs over r4."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs = places_r3 + (min(R3, Q3))
+    many = tx_padded_padded_from_tx_runs(runs, R4, Q4, z1)
+    length = longest_first(runs, many)
+    single = once(runs, many, R4) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R4, Q4))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * blocks)
+        r1 = item // (R2 * blocks) % R1
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            if single:
+                q3 = places_r3[r3]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r4, q4 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4] = source[r0, r1, r2, q3, q4]
+                continue
+            for r4 in range(begin):
+                target[r0, r1, r2, r3, r4] = zero()
+            for r4 in range(end, R4):
+                target[r0, r1, r2, r3, r4] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                if clear > 0:
+                    for here in range(0, whole, lanes.width):
+                        start = min(here, whole - lanes.width)
+                        lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                            lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                            lanes.where(True))
+                    clear = 0
+                else:
+                    for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
+                            lanes.read(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0,
+                            1))) + lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
+                            lanes.where(True))
+                    for start in range(whole // lanes.width * lanes.width, whole):
+                        target[r0, r1, r2, r3, begin + start] += source[r0, r1, r2, q3, runs[2] + start]
+                for at in range(edges):
+                    r4, q4 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4] += source[r0, r1, r2, q3, q4]
+            if clear > 0:  # nothing is copied to this line
+                for r4 in range(begin, end):
+                    target[r0, r1, r2, r3, r4] = zero()
+
+
+def tx_padded_padded_from_tx_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+        Q3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=tx_padded_padded_from_tx_over_r2_table)
+def tx_padded_padded_from_tx_over_r2(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q4: int, Q3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * blocks)
+        r1 = item // (R3 * blocks) % R1
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 0, 1, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 0, 1, 0, 0)), total, lanes.where(True))
+
+
+def tx_padded_padded_from_tx_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+        Q3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=tx_padded_padded_from_tx_over_r1_table)
+def tx_padded_padded_from_tx_over_r1(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q4: int, Q3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * blocks)
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 1, 0, 0, 0)), total, lanes.where(True))
+
+
+def tx_padded_padded_from_tx_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+        Q3: int, z0: int, z1: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    return room
+
+
+@task(integer_scratch=tx_padded_padded_from_tx_over_r0_table)
+def tx_padded_padded_from_tx_over_r0(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q4: int, Q3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r3 r4 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (1)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = tx_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * blocks)
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4), (1, 0, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(tx_padded_padded_from_tx_over_r2, tx_padded_padded_from_tx_over_r1, tx_padded_padded_from_tx_over_r0,
+    tx_padded_padded_from_tx_over_r4, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def tx_padded_padded_from_tx(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+        Q3: int, z0: int, z1: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4] += sum[q4,q3] source[r0,r1,r2,q3,q4]   { r3 - z0 = q3, r4 - z1 = q4 }
+
+    copies along r3 r4 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 at once, runs over r4
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return tx_padded_padded_from_tx_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return tx_padded_padded_from_tx_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return tx_padded_padded_from_tx_over_r0
+    return tx_padded_padded_from_tx_over_r4
 
 
 def sizes(
@@ -728,6 +1042,17 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # gx[r0,r1,r2,q,r4] += sum[r3] gx_padded[r0,r1,r2,r3,r4]
+                        gx_from_gx_padded_padded,
+                        ('gx', 'gx_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'a0', 'a1'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(9, 10),
+                ),
+            ),
         ),
         'jvp': Program(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
@@ -806,6 +1131,17 @@ DEFINITION = Definition(
                     ('ty', 'tb'),
                     ('N', 'G', 'O', 'P0', 'P1'),
                     linear=('tb',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[q] tx_padded[r0,r1,r2,r3,q]
+                        tx_padded_padded_from_tx,
+                        ('tx_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'X3', 'a0', 'a1'),
+                        linear=('tx_padded',),
+                    ),
+                    of=(6, 7),
                 ),
             ),
         ),
@@ -912,6 +1248,26 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X4', 'X_PADDED3', 'X3', 'a0'),
                     axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
                     linear=('hx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4] += sum[q] hgx_padded[r0,r1,r2,r3,q]
+                        tx_padded_padded_from_tx,
+                        ('hgx_padded_padded', 'hgx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'X3', 'a0', 'a1'),
+                        linear=('hgx_padded',),
+                    ),
+                    of=(6, 7),
+                ),
+                Joint(
+                    Phase(  # hx[r0,r1,r2,q,r4] += sum[r3] hx_padded[r0,r1,r2,r3,r4]
+                        gx_from_gx_padded_padded,
+                        ('hx', 'hx_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'a0', 'a1'),
+                        linear=('hx_padded',),
+                    ),
+                    of=(13, 14),
                 ),
             ),
         ),
@@ -1021,10 +1377,30 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[q] tx_padded[r0,r1,r2,r3,q]
+                        tx_padded_padded_from_tx,
+                        ('tx_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'X3', 'a0', 'a1'),
+                        linear=('tx_padded',),
+                    ),
+                    of=(6, 7),
+                ),
+                Joint(
+                    Phase(  # tgx[r0,r1,r2,q,r4] += sum[r3] tgx_padded[r0,r1,r2,r3,r4]
+                        gx_from_gx_padded_padded,
+                        ('tgx', 'tgx_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'a0', 'a1'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(13, 14),
+                ),
+            ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r4 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r4; else scatter, tasks share r0 r1 r2 r4',
+        'x_padded_from_x: lanes over r4; else scatter, tasks share r0 r1 r2 r4',
         'x_padded_filled: lanes over r4; else gather, tasks share r0 r1 r2 r3; 1 guard',
         'x_padded_filled_2: lanes over r4; else gather, tasks share r0 r1 r2 r3; 1 guard',
         'y_from_w_x: that of kernels.generated.conv2d',
@@ -1032,5 +1408,7 @@ DEFINITION = Definition(
         'gb_from_gy: that of kernels.generated.conv2d',
         'gx_from_gy_w: that of kernels.generated.conv2d',
         'gx_padded_from_gx_padded_padded: lanes over r3 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3',
+        'gx_from_gx_padded_padded: copies along r3 r4 at once, lanes over r2 where it is contiguous, or copies along r3 r4 at once, lanes over r1 where it is contiguous, or copies along r3 r4 at once, lanes over r0 where it is contiguous; else copies along r3 r4 at once, runs over r4',
+        'tx_padded_padded_from_tx: copies along r3 r4 at once, lanes over r2 where it is contiguous, or copies along r3 r4 at once, lanes over r1 where it is contiguous, or copies along r3 r4 at once, lanes over r0 where it is contiguous; else copies along r3 r4 at once, runs over r4',
     ),
 )

@@ -28,6 +28,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -35,10 +36,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     select,
     share,
@@ -46,7 +51,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -69,166 +74,6 @@ def x_padded_from_x_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, 
             for r3 in range(max(0, lap*z0 + z1), min(R3, lap*z0 + Q + z1)):
                 q = r3 - lap*z0 - z1
                 x_padded[r0, r1, r2, r3, r4, r5] += x[r0, r1, r2, q, r4, r5]
-
-
-@counted
-def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int, Q: int,
-        z0: int, z1: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = r3 - lap*z0 - z1
-            if 0 <= q < Q:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_table_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
-        Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r5_table)
-def x_padded_from_x_table_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r5 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = r3 - lap*z0 - z1
-            if 0 <= q < Q:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        many = found[r3]
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5), (0, 0, 0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
-        Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r3_table)
-def x_padded_from_x_table_over_r3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = r3 - lap*z0 - z1
-            if 0 <= q < Q:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * planes)
-        r1 = item // (R2 * R4 * planes) % R1
-        r2 = item // (R4 * planes) % R2
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, plane), (0, 0, 0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, plane), (0, 0, 0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), result,
-                        active)
 
 
 @task
@@ -266,31 +111,15 @@ def x_padded_from_x_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
                         active)
 
 
-@choice(x_padded_from_x_table_over_r5, x_padded_from_x_table_over_r3, x_padded_from_x_over_r5,
-    x_padded_from_x_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
+@choice(x_padded_from_x_over_r5, x_padded_from_x_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
         Q: int, z0: int, z1: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]   { r3 - z1 = z0*lap + q }
 
-    lanes over r5 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    or lanes over r5
+    lanes over r5
     else scatter, tasks share r0 r1 r2 r4 r5
     """
-    if (
-        tile.lanes.width <= R5
-        and x_padded.stride(5) == 1
-        and x.stride(5) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r5
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r3
     if tile.lanes.width <= 8 * R5:
         return x_padded_from_x_over_r5
     return x_padded_from_x_plain
@@ -317,174 +146,6 @@ def x_padded_from_x_2_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int
             for r3 in range(max(0, lap*z0 - Q + z1), min(R3, lap*z0 + z1)):
                 q = -r3 + lap*z0 + z1 - 1
                 x_padded[r0, r1, r2, r3, r4, r5] += x[r0, r1, r2, q, r4, r5]
-
-
-@counted
-def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int, Q: int,
-        z0: int, z1: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = -r3 + lap*z0 + z1 - 1
-            if 0 <= q < Q:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_2_table_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r5_table)
-def x_padded_from_x_2_table_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r5 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = -r3 + lap*z0 + z1 - 1
-            if 0 <= q < Q:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        many = found[r3]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5), (0, 0, 0, 0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
-def x_padded_from_x_2_table_over_r3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(LAP):
-            q = -r3 + lap*z0 + z1 - 1
-            if 0 <= q < Q:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r3] = q
-                many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * planes)
-        r1 = item // (R2 * R4 * planes) % R1
-        r2 = item // (R4 * planes) % R2
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, plane), (0, 0, 0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, plane), (0, 0, 0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, plane), (0, 0, 0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane), (0, 0, 0, 1, 0, 0)), result,
-                        active)
 
 
 @task
@@ -524,34 +185,312 @@ def x_padded_from_x_2_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: i
                         active)
 
 
-@choice(x_padded_from_x_2_table_over_r5, x_padded_from_x_2_table_over_r3, x_padded_from_x_2_over_r5,
-    x_padded_from_x_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
+@choice(x_padded_from_x_2_over_r5, x_padded_from_x_2_plain,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
 def x_padded_from_x_2(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
         Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]   { z0*lap + z1 - 1 = q + r3 }
 
-    lanes over r5 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    or lanes over r5
+    lanes over r5
     else scatter, tasks share r0 r1 r2 r4 r5
     """
-    if (
-        tile.lanes.width <= R5
-        and x_padded.stride(5) == 1
-        and x.stride(5) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r5
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r3
     if tile.lanes.width <= 8 * R5:
         return x_padded_from_x_2_over_r5
     return x_padded_from_x_2_plain
+
+
+@kernel
+def x_padded_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int,
+        z7: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 + z5), min(R, lap*z4 + Q + z5)
+        many = add_run(runs, many, low, 1, -lap*z4 + low - z5, 1, end - low)
+    for lap1 in range(LAP6):
+        low, end = max(0, lap1*z4 - Q + z7), min(R, lap1*z4 + z7)
+        many = add_run(runs, many, low, 1, lap1*z4 - low + z7 - 1, -1, end - low)
+    return many
+
+
+
+def x_padded_padded_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R5, Q5) + LAP1 * min(R5, Q5))
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_from_x_over_r5_table)
+def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, runs over r5."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    many = x_padded_padded_padded_from_x_runs(runs, R5, Q5, LAP, z6, z7, LAP1, z8)
+    length = longest_first(runs, many)
+    single = once(runs, many, R5) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP + LAP1)
+    edge_places = edge_rows + (LAP * min(R5, Q5) + LAP1 * min(R5, Q5))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            if single:
+                q3 = places_r3[r3]
+                q4 = places_r4[r4]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r5, q5 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
+                continue
+            for r5 in range(begin):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            for r5 in range(end, R5):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                    q4 = places_r4[at_r4]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                                lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0,
+                                1))) + lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0,
+                                1))), lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, r3, r4, begin + start] += source[r0, r1, r2, q3, q4, runs[2] + start]
+                    for at in range(edges):
+                        r5, q5 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
+            if clear > 0:  # nothing is copied to this line
+                for r5 in range(begin, end):
+                    target[r0, r1, r2, r3, r4, r5] = zero()
+
+
+def x_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_from_x_over_r2_table)
+def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z6, z7, LAP1, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * R4 * blocks)
+        r1 = item // (R3 * R4 * blocks) % R1
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 0, 1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 0, 1, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def x_padded_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_from_x_over_r1_table)
+def x_padded_padded_padded_from_x_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z6, z7, LAP1, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * R4 * blocks)
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def x_padded_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_from_x_over_r0_table)
+def x_padded_padded_padded_from_x_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z6, z7, LAP1, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * R4 * blocks)
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+@choice(x_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_from_x_over_r1,
+    x_padded_padded_padded_from_x_over_r0, x_padded_padded_padded_from_x_over_r5,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_padded_padded_from_x(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5] += sum[q5,lap,lap1,q4,lap2,lap3,q3,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
+    { r3 - z1 = z0*lap4 + q3, z0*lap5 + z2 - 1 = q3 + r3, r4 - z4 = z3*lap2 + q4, z3*lap3 + z5 - 1 = q4 + r4, r5 - z7 = z6*lap + q5, z6*lap1 + z8 - 1 = q5 + r5 }
+
+    copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 r5 at once, runs over r5
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return x_padded_padded_padded_from_x_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return x_padded_padded_padded_from_x_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return x_padded_padded_padded_from_x_over_r0
+    return x_padded_padded_padded_from_x_over_r5
 
 
 @task
@@ -671,6 +610,300 @@ def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_pa
     if tile.lanes.width <= 8 * Q:
         return gx_padded_padded_from_gx_padded_padded_padded_over_q
     return gx_padded_padded_from_gx_padded_padded_padded_plain
+
+
+@kernel
+def gx_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int,
+        LAP6: int, z7: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 - Q + z5), min(R, lap*z4 + z5)
+        many = add_run(runs, many, low, 1, lap*z4 - low + z5 - 1, -1, end - low)
+    for lap1 in range(LAP6):
+        low, end = max(0, -lap1*z4 - z7), min(R, -lap1*z4 + Q - z7)
+        many = add_run(runs, many, low, 1, lap1*z4 + low + z7, 1, end - low)
+    return many
+
+
+
+def gx_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r5_table)
+def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, runs over r5."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    many = gx_from_gx_padded_padded_padded_runs(runs, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    length = longest_first(runs, many)
+    single = once(runs, many, R5) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP4 + LAP5)
+    edge_places = edge_rows + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            if single:
+                q3 = places_r3[r3]
+                q4 = places_r4[r4]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r5, q5 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
+                continue
+            for r5 in range(begin):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            for r5 in range(end, R5):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                    q4 = places_r4[at_r4]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                                lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0,
+                                1))) + lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0,
+                                1))), lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, r3, r4, begin + start] += source[r0, r1, r2, q3, q4, runs[2] + start]
+                    for at in range(edges):
+                        r5, q5 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
+            if clear > 0:  # nothing is copied to this line
+                for r5 in range(begin, end):
+                    target[r0, r1, r2, r3, r4, r5] = zero()
+
+
+def gx_from_gx_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r2_table)
+def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * R4 * blocks)
+        r1 = item // (R3 * R4 * blocks) % R1
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 0, 1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 0, 1, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def gx_from_gx_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r1_table)
+def gx_from_gx_padded_padded_padded_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * R4 * blocks)
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def gx_from_gx_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r0_table)
+def gx_from_gx_padded_padded_padded_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * R4 * blocks)
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r1,
+    gx_from_gx_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_over_r5,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5] += sum[q3,lap,lap1,q4,lap2,lap3,q5,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
+    { z0*lap + z1 - 1 = q3 + r3, q3 - z2 = z0*lap1 + r3, z3*lap2 + z4 - 1 = q4 + r4, q4 - z5 = z3*lap3 + r4, z6*lap4 + z7 - 1 = q5 + r5, q5 - z8 = z6*lap5 + r5 }
+
+    copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 r5 at once, runs over r5
+    """
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return gx_from_gx_padded_padded_padded_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gx_padded_padded_padded_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gx_padded_padded_padded_over_r0
+    return gx_from_gx_padded_padded_padded_over_r5
 
 
 def sizes(
@@ -844,6 +1077,17 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                        x_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
@@ -949,6 +1193,26 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                        x_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5]
+                        gx_from_gx_padded_padded_padded,
+                        ('gx', 'gx_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(9, 10, 11, 12, 13, 14),
+                ),
+            ),
         ),
         'jvp': Program(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
@@ -1051,6 +1315,26 @@ DEFINITION = Definition(
                     ('ty', 'tb'),
                     ('N', 'G', 'O', 'P0', 'P1', 'P2'),
                     linear=('tb',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                        x_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
+                        x_padded_padded_padded_from_x,
+                        ('tx_padded_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('tx_padded_padded',),
+                    ),
+                    of=(6, 7, 8, 9, 10, 11),
                 ),
             ),
         ),
@@ -1208,6 +1492,35 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('hx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                        x_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded_padded[r0,r1,r2,r3...
+                        x_padded_padded_padded_from_x,
+                        ('hgx_padded_padded_padded', 'hgx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('hgx_padded_padded',),
+                    ),
+                    of=(6, 7, 8, 9, 10, 11),
+                ),
+                Joint(
+                    Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5]
+                        gx_from_gx_padded_padded_padded,
+                        ('hx', 'hx_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10'),
+                        linear=('hx_padded',),
+                    ),
+                    of=(17, 18, 19, 20, 21, 22),
                 ),
             ),
         ),
@@ -1368,15 +1681,46 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                        x_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+                Joint(
+                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
+                        x_padded_padded_padded_from_x,
+                        ('tx_padded_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11'),
+                        linear=('tx_padded_padded',),
+                    ),
+                    of=(6, 7, 8, 9, 10, 11),
+                ),
+                Joint(
+                    Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5]
+                        gx_from_gx_padded_padded_padded,
+                        ('tgx', 'tgx_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(17, 18, 19, 20, 21, 22),
+                ),
+            ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r5 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r5; else scatter, tasks share r0 r1 r2 r4 r5',
-        'x_padded_from_x_2: lanes over r5 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads, or lanes over r5; else scatter, tasks share r0 r1 r2 r4 r5',
+        'x_padded_from_x: lanes over r5; else scatter, tasks share r0 r1 r2 r4 r5',
+        'x_padded_from_x_2: lanes over r5; else scatter, tasks share r0 r1 r2 r4 r5',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
+        'x_padded_padded_padded_from_x: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
         'gx_padded_padded_from_gx_padded_padded_padded: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4',
+        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
     ),
 )

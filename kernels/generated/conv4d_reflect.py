@@ -32,6 +32,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -39,21 +40,25 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     share,
     task,
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
-def x_padded_from_x_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+def x_padded_from_x(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         LAP: int, Q: int, z0: int, z1: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - z1 = z0*lap + q }
 
@@ -75,194 +80,9 @@ def x_padded_from_x_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, 
                 x_padded[r0, r1, r2, r3, r4, r5, r6] += x[r0, r1, r2, q, r4, r5, r6]
 
 
-@counted
-def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int,
-        Q: int, z0: int, z1: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_table_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1)) * R3
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r6_table)
-def x_padded_from_x_table_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r6 where it is contiguous, by a table of what each r3 reads."""
-    lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
-            q = r3 - lap*z0 - z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r3] = q
-            many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * R5)
-        r1 = item // (R2 * R3 * R4 * R5) % R1
-        r2 = item // (R3 * R4 * R5) % R2
-        r3 = item // (R4 * R5) % R3
-        r4 = item // R5 % R4
-        r5 = item % R5
-        many = found[r3]
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width))
-            count = min(lanes.width, R6 - r6)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r3_table)
-def x_padded_from_x_table_over_r3(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + Q + z1 - 1) // z0)), min(LAP, ((r3 - z1) // z0) + 1)):
-            q = r3 - lap*z0 - z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r3] = q
-            many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R1 * R2 * R4 * R5 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5 * planes)
-        r1 = item // (R2 * R4 * R5 * planes) % R1
-        r2 = item // (R4 * R5 * planes) % R2
-        r4 = item // (R5 * planes) % R4
-        r5 = item // planes % R5
-        r6 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r6 + u, R6 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r6 + u, R6 - 1)
-                if r6 + u < R6:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), result,
-                        active)
-
-
-@choice(x_padded_from_x_table_over_r6, x_padded_from_x_table_over_r3, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
-def x_padded_from_x(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - z1 = z0*lap + q }
-
-    lanes over r6 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    else scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    if (
-        tile.lanes.width <= R6
-        and x_padded.stride(6) == 1
-        and x.stride(6) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r6
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1), R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r3
-    return x_padded_from_x_plain
-
-
 @task
-def x_padded_from_x_2_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def x_padded_from_x_2(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
     { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
 
@@ -285,211 +105,349 @@ def x_padded_from_x_2_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int
                 x_padded[r0, r1, r2, r3, r4, r5, r6] += x[r0, r1, r2, q, r4, r5, r6]
 
 
-@counted
-def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int,
-        Q: int, X3: int, z0: int, z1: int) -> int:
-    """The most points that one r3 has."""
-    most = 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
-            q = -r3 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X3 - 2 >= 0:
-                    many += 1
-        most = max(most, many)
-    return most
+@kernel
+def x_padded_padded_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int,
+        LAP6: int, z7: int, z8: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 + z5), min(R, lap*z4 + Q + z5)
+        many = add_run(runs, many, low, 1, -lap*z4 + low - z5, 1, end - low)
+    for lap1 in range(LAP6):
+        low, end = max(0, 1, lap1*z4 - R + z7 + 1), min(Q, z8 - 1, lap1*z4 + z7 + 1)
+        many = add_run(runs, many, lap1*z4 - end + z7 + 1, 1, end - 1, -1, end - low)
+    return many
 
 
-def x_padded_from_x_2_table_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X3: int, z0: int, z1: int) -> int:
+
+def x_padded_padded_padded_padded_from_x_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
     """Integers of one task."""
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X3, z0, z1)) * R3
+    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
+    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
+    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
+    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R6, Q6) + LAP1 * min(R6, Q6))
+    return room
 
 
-@task(integer_scratch=x_padded_from_x_2_table_over_r6_table)
-def x_padded_from_x_2_table_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """Lanes over r6 where it is contiguous, by a table of what each r3 reads."""
+@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r6_table)
+def x_padded_padded_padded_padded_from_x_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    line = R3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
-            q = -r3 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X3 - 2 >= 0:
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + r3] = q
-                    many += 1
-        found[r3] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4 * R5, task, tasks)
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2, z3)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z4, z5, LAP5, z6, z7)
+    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z8, z9, LAP3, z10, z11)
+    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
+    runs = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
+    many = x_padded_padded_padded_padded_from_x_runs(runs, R6, Q6, LAP, z12, z13, LAP1, z14, z15)
+    length = longest_first(runs, many)
+    single = once(runs, many, R6) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP + LAP1)
+    edge_places = edge_rows + (LAP * min(R6, Q6) + LAP1 * min(R6, Q6))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * R5)
-        r1 = item // (R2 * R3 * R4 * R5) % R1
-        r2 = item // (R3 * R4 * R5) % R2
-        r3 = item // (R4 * R5) % R3
-        r4 = item // R5 % R4
-        r5 = item % R5
-        many = found[r3]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R6 - r6)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r3]
-                total = total + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X3: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X3, z0, z1)) * (pitch + 2 * ceil_div(R3, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
-def x_padded_from_x_2_table_over_r3(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """Lanes over r3 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r3 in range(R3):
-        many = 0
-        for lap in range(max(0, -((-r3 + z1) // z0)), min(LAP, ((r3 + Q - z1 - 1) // z0) + 1)):
-            q = -r3 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X3 - 2 >= 0:
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + r3] = q
-                    many += 1
-        found[r3] = many
-    for start in range(0, R3, lanes.width):
-        r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r3, min(r3 + lanes.width, R3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r3, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R1 * R2 * R4 * R5 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5 * planes)
-        r1 = item // (R2 * R4 * R5 * planes) % R1
-        r2 = item // (R4 * R5 * planes) % R2
-        r4 = item // (R5 * planes) % R4
-        r5 = item // planes % R5
-        r6 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            if single:
+                q3 = places_r3[r3]
+                q4 = places_r4[r4]
+                q5 = places_r5[r5]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r6, q6 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
                 continue
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r6 + u, R6 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r3))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, r1, r2, q, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), inside), lanes.read_where(x.line((r0, r1, r2, q + lanes.width, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r6 + u, R6 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, r1, r2, 0, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r6 + u, R6 - 1)
-                if r6 + u < R6:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, r5, plane), (0, 0, 0, 1, 0, 0, 0)), result,
-                        active)
+            for r6 in range(begin):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            for r6 in range(end, R6):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                    q4 = places_r4[at_r4]
+                    for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                        q5 = places_r5[at_r5]
+                        if clear > 0:
+                            for here in range(0, whole, lanes.width):
+                                start = min(here, whole - lanes.width)
+                                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0,
+                                    0, 0, 1)), lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0,
+                                    0, 0, 0, 0, 0, 1))), lanes.where(True))
+                            clear = 0
+                        else:
+                            for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0,
+                                    0, 0, 1)), lanes.read(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0,
+                                    0, 0, 0, 0, 0, 1))) + lanes.read(source.line((r0, r1, r2, q3, q4, q5,
+                                    runs[2] + start), (0, 0, 0, 0, 0, 0, 1))), lanes.where(True))
+                            for start in range(whole // lanes.width * lanes.width, whole):
+                                target[r0, r1, r2, r3, r4, r5, begin + start] += source[r0, r1, r2, q3, q4, q5, runs[2] + start]
+                        for at in range(edges):
+                            r6, q6 = edge_rows[at], edge_places[at]
+                            target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
+            if clear > 0:  # nothing is copied to this line
+                for r6 in range(begin, end):
+                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
 
 
-@choice(x_padded_from_x_2_table_over_r6, x_padded_from_x_2_table_over_r3, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
-def x_padded_from_x_2(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X3: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
+def x_padded_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
+    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
+    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
+    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
+    return room
 
-    lanes over r6 where it is contiguous, by a table of what each r3 reads
-    or lanes over r3 by a table of what each reads
-    else scatter, tasks share r0 r1 r2 r4 r5 r6
+
+@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r2_table)
+def x_padded_padded_padded_padded_from_x_over_r2(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z4, z5, LAP5, z6, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z8, z9, LAP3, z10, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z12, z13, LAP1, z14, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * R4 * R5 * blocks)
+        r1 = item // (R3 * R4 * R5 * blocks) % R1
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 0, 1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def x_padded_padded_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
+    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
+    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
+    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r1_table)
+def x_padded_padded_padded_padded_from_x_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z4, z5, LAP5, z6, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z8, z9, LAP3, z10, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z12, z13, LAP1, z14, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * R4 * R5 * blocks)
+        r2 = item // (R3 * R4 * R5 * blocks) % R2
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def x_padded_padded_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
+    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
+    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
+    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
+    return room
+
+
+@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r0_table)
+def x_padded_padded_padded_padded_from_x_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z4, z5, LAP5, z6, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z8, z9, LAP3, z10, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z12, z13, LAP1, z14, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * R4 * R5 * blocks)
+        r2 = item // (R3 * R4 * R5 * blocks) % R2
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+@choice(x_padded_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_padded_from_x_over_r1,
+    x_padded_padded_padded_padded_from_x_over_r0, x_padded_padded_padded_padded_from_x_over_r6,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_padded_padded_padded_from_x(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
+        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int,
+        tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6,lap,lap1,q5,lap2,lap3,q4,lap4,lap5,q3,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
+    { r3 - z1 = z0*lap6 + q3, z0*lap7 + z2 = q3 + r3, r4 - z5 = z4*lap4 + q4, z4*lap5 + z6 = q4 + r4, r5 - z9 = z8*lap2 + q5, z8*lap3 + z10 = q5 + r5, r6 - z13 = z12*lap + q6, z12*lap1 + z14 = q6 + r6 }
+
+    copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 r5 r6 at once, runs over r6
     """
-    if (
-        tile.lanes.width <= R6
-        and x_padded.stride(6) == 1
-        and x.stride(6) == 1
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X3, z0, z1),
-            R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r6
-    if (
-        tile.lanes.width <= 8 * R3
-        and max(R3, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X3, z0, z1),
-            R3) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r3
-    return x_padded_from_x_2_plain
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return x_padded_padded_padded_padded_from_x_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return x_padded_padded_padded_padded_from_x_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return x_padded_padded_padded_padded_from_x_over_r0
+    return x_padded_padded_padded_padded_from_x_over_r6
 
 
 @task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_padded_padded: Real7,
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
         gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         LAP: int, Q: int, X6: int, z0: int, z1: int, task: int, tasks: int) -> None:
     """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -513,208 +471,8 @@ def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_
                 gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] += gx_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6]
 
 
-@counted
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_points(tile: Tile, R0: int, R1: int, R2: int,
-        R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, X6: int, z0: int, z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X6 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R6 - z1 - 1) // z0) + 1)):
-                    many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_r5_table(tile: Tile, R0: int, R1: int,
-        R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, X6: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_padded_padded_padded_from_gx_padded_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X6, z0, z1)) * Q
-
-
-@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_r5_table)
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_r5(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X6: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r5 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X6 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R6 - z1 - 1) // z0) + 1)):
-                    r6 = -q + lap*z0 + z1
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + q] = r6
-                    many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * Q)
-        r1 = item // (R2 * R3 * R4 * Q) % R1
-        r2 = item // (R3 * R4 * Q) % R2
-        r3 = item // (R4 * Q) % R3
-        r4 = item // Q % R4
-        q = item % Q
-        many = found[q]
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r6 = places[turn * line + q]
-                total = total + lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)),
-                total, active)
-
-
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_q_table(tile: Tile, R0: int, R1: int,
-        R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, X6: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_padded_from_gx_padded_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, X6, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_q_table)
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_q(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X6: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X6 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R6 - z1 - 1) // z0) + 1)):
-                    r6 = -q + lap*z0 + z1
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + q] = r6
-                    many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R6, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r6 = places[at + lane]
-                if r6 >= 0:
-                    least, last, here = min(least, r6), max(last, r6), here + 1
-                    if here == 1:
-                        first = r6 - lane
-                    if r6 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded_padded_padded.stride(6) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r6 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r6)
-                        inside, beyond = lanes.first(R6 - r6), lanes.first(R6 - r6 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6 + lanes.width), (0, 0, 0, 0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, 0), (0, 0, 0, 0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0,
-                        0, 1)), result, active)
-
-
-@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_r5,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, X6: int, z0: int, z1: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
-    { z0*lap + z1 = q + r6, q - 1 >= 0, -q + X6 - 2 >= 0 }
-
-    lanes over r5 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2 r3 r4 r5
-    """
-    if (
-        tile.lanes.width <= R5
-        and gx_padded_padded_padded.stride(5) == 1
-        and gx_padded_padded_padded_padded.stride(5) == 1
-        and max(Q, R6) <= 2 * tile.steps
-        and bounded(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5,
-            R6, LAP, Q, X6, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_r5
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R6) <= 2 * tile.steps
-        and bounded(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_points(tile, R0, R1, R2, R3, R4, R5,
-            R6, LAP, Q, X6, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_table_over_q
-    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain
-
-
 @task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_plain(gx_padded_padded_padded: Real7,
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2(gx_padded_padded_padded: Real7,
         gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
         LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -739,206 +497,345 @@ def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_plain(gx_padde
                 gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] += gx_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6]
 
 
-@counted
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_points(tile: Tile, R0: int, R1: int, R2: int,
-        R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, z0: int, z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R6 - z1 - 1) // z0) + 1)):
-            many += 1
-        most = max(most, many)
-    return most
+@kernel
+def gx_from_gx_padded_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int,
+        z6: int, LAP7: int, z8: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, 1, lap*z4 - Q + z5 + 1), min(R, z6 - 1, lap*z4 + z5 + 1)
+        many = add_run(runs, many, low, 1, lap*z4 - low + z5, -1, end - low)
+    for lap1 in range(LAP7):
+        low, end = max(0, -lap1*z4 - z8), min(R, -lap1*z4 + Q - z8)
+        many = add_run(runs, many, low, 1, lap1*z4 + low + z8, 1, end - low)
+    return many
 
 
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_r5_table(tile: Tile, R0: int, R1: int,
-        R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, z0: int, z1: int) -> int:
+
+def gx_from_gx_padded_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
     """Integers of one task."""
-    return (1 + gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1)) * Q
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + 2 * (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
+    return room
 
 
-@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_r5_table)
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_r5(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r5 where it is contiguous, by a table of what each q reads."""
+@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r6_table)
+def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R6 - z1 - 1) // z0) + 1)):
-            r6 = q + lap*z0 + z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + q] = r6
-            many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * R2 * R3 * R4 * Q, task, tasks)
+    single = True  # has every row one place?
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
+    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
+    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
+    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
+    runs = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs, R6, Q6, LAP6, z12, z13, z14, LAP7, z15)
+    length = longest_first(runs, many)
+    single = once(runs, many, R6) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP6 + LAP7)
+    edge_places = edge_rows + (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * Q)
-        r1 = item // (R2 * R3 * R4 * Q) % R1
-        r2 = item // (R3 * R4 * Q) % R2
-        r3 = item // (R4 * Q) % R3
-        r4 = item // Q % R4
-        q = item % Q
-        many = found[q]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r6 = places[turn * line + q]
-                total = total + lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)),
-                total, active)
-
-
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_q_table(tile: Tile, R0: int, R1: int,
-        R2: int, R3: int, R4: int, R5: int, R6: int, LAP: int, Q: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4, R5, R6, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_q_table)
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_q(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R6 - z1 - 1) // z0) + 1)):
-            r6 = q + lap*z0 + z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + q] = r6
-            many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R6, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r6 = places[at + lane]
-                if r6 >= 0:
-                    least, last, here = min(least, r6), max(last, r6), here + 1
-                    if here == 1:
-                        first = r6 - lane
-                    if r6 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gx_padded_padded_padded_padded.stride(6) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            if single:
+                q3 = places_r3[r3]
+                q4 = places_r4[r4]
+                q5 = places_r5[r5]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for at in range(edges):
+                    r6, q6 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
                 continue
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r6 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r6)
-                        inside, beyond = lanes.first(R6 - r6), lanes.first(R6 - r6 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside), lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6 + lanes.width), (0, 0, 0, 0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r5 + u, R5 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, 0), (0, 0, 0, 0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0,
-                        0, 1)), result, active)
+            for r6 in range(begin):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            for r6 in range(end, R6):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            clear = whole
+            for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                q3 = places_r3[at_r3]
+                for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                    q4 = places_r4[at_r4]
+                    for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                        q5 = places_r5[at_r5]
+                        if clear > 0:
+                            for here in range(0, whole, lanes.width):
+                                start = min(here, whole - lanes.width)
+                                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0,
+                                    0, 0, 1)), lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0,
+                                    0, 0, 0, 0, 0, 1))), lanes.where(True))
+                            clear = 0
+                        else:
+                            for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0,
+                                    0, 0, 1)), lanes.read(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0,
+                                    0, 0, 0, 0, 0, 1))) + lanes.read(source.line((r0, r1, r2, q3, q4, q5,
+                                    runs[2] + start), (0, 0, 0, 0, 0, 0, 1))), lanes.where(True))
+                            for start in range(whole // lanes.width * lanes.width, whole):
+                                target[r0, r1, r2, r3, r4, r5, begin + start] += source[r0, r1, r2, q3, q4, q5, runs[2] + start]
+                        for at in range(edges):
+                            r6, q6 = edge_rows[at], edge_places[at]
+                            target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
+            if clear > 0:  # nothing is copied to this line
+                for r6 in range(begin, end):
+                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
 
 
-@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_r5,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
-    { r6 - z1 = z0*lap + q }
+def gx_from_gx_padded_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
+    return room
 
-    lanes over r5 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2 r3 r4 r5
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r2_table)
+def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z12, z13, z14, LAP7, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R3 * R4 * R5 * blocks)
+        r1 = item // (R3 * R4 * R5 * blocks) % R1
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 0, 1, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 1, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def gx_from_gx_padded_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r1_table)
+def gx_from_gx_padded_padded_padded_padded_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z12, z13, z14, LAP7, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R2 * R3 * R4 * R5 * blocks)
+        r2 = item // (R3 * R4 * R5 * blocks) % R2
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+def gx_from_gx_padded_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r0_table)
+def gx_from_gx_padded_padded_padded_padded_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    places_r4 = starts_r4 + (R4 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
+    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
+    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    places_r6 = starts_r6 + (R6 + 1)
+    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z12, z13, z14, LAP7, z15)
+    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * R3 * R4 * R5 * blocks)
+        r2 = item // (R3 * R4 * R5 * blocks) % R2
+        r3 = item // (R4 * R5 * blocks) % R3
+        r4 = item // (R5 * blocks) % R4
+        r5 = item // blocks % R5
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
+                        q4 = places_r4[at_r4]
+                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                            q5 = places_r5[at_r5]
+                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                                q6 = places_r6[at_r6]
+                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
+                    lanes.where(True))
+
+
+@choice(gx_from_gx_padded_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_padded_over_r1,
+    gx_from_gx_padded_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_padded_over_r6,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        z7: int, z8: int, z9: int, z10: int, z11: int, z12: int, z13: int, z14: int, z15: int,
+        tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q3,lap,lap1,q4,lap2,lap3,q5,lap4,lap5,q6,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
+    { z0*lap + z1 = q3 + r3, q3 - z3 = z0*lap1 + r3, z4*lap2 + z5 = q4 + r4, q4 - z7 = z4*lap3 + r4, z8*lap4 + z9 = q5 + r5, q5 - z11 = z8*lap5 + r5, z12*lap6 + z13 = q6 + r6, q6 - z15 = z12*lap7 + r6 }
+
+    copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
+    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
+    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
+    else copies along r3 r4 r5 r6 at once, runs over r6
     """
-    if (
-        tile.lanes.width <= R5
-        and gx_padded_padded_padded.stride(5) == 1
-        and gx_padded_padded_padded_padded.stride(5) == 1
-        and max(Q, R6) <= 2 * tile.steps
-        and bounded(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4,
-            R5, R6, LAP, Q, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_r5
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R6) <= 2 * tile.steps
-        and bounded(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_points(tile, R0, R1, R2, R3, R4,
-            R5, R6, LAP, Q, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_table_over_q
-    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2_plain
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
+        return gx_from_gx_padded_padded_padded_padded_over_r2
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gx_padded_padded_padded_padded_over_r1
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gx_padded_padded_padded_padded_over_r0
+    return gx_from_gx_padded_padded_padded_padded_over_r6
 
 
 def sizes(
@@ -1149,6 +1046,17 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                        x_padded_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('x_padded_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
@@ -1282,6 +1190,26 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                        x_padded_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('x_padded_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7),
+                ),
+                Joint(
+                    Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5,r6]
+                        gx_from_gx_padded_padded_padded_padded,
+                        ('gx', 'gx_padded_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10', 'z13', 'z15', 'X6', 'z14'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(11, 12, 13, 14, 15, 16, 17, 18),
+                ),
+            ),
         ),
         'jvp': Program(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
@@ -1412,6 +1340,26 @@ DEFINITION = Definition(
                     ('ty', 'tb'),
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3'),
                     linear=('tb',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                        x_padded_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('x_padded_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7),
+                ),
+                Joint(
+                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
+                        x_padded_padded_padded_padded_from_x,
+                        ('tx_padded_padded_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('tx_padded_padded_padded',),
+                    ),
+                    of=(8, 9, 10, 11, 12, 13, 14, 15),
                 ),
             ),
         ),
@@ -1611,6 +1559,35 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('hx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                        x_padded_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('x_padded_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7),
+                ),
+                Joint(
+                    Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded_p...
+                        x_padded_padded_padded_padded_from_x,
+                        ('hgx_padded_padded_padded_padded', 'hgx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('hgx_padded_padded_padded',),
+                    ),
+                    of=(8, 9, 10, 11, 12, 13, 14, 15),
+                ),
+                Joint(
+                    Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5,r6]
+                        gx_from_gx_padded_padded_padded_padded,
+                        ('hx', 'hx_padded_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10', 'z13', 'z15', 'X6', 'z14'),
+                        linear=('hx_padded',),
+                    ),
+                    of=(21, 22, 23, 24, 25, 26, 27, 28),
                 ),
             ),
         ),
@@ -1813,16 +1790,47 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                        x_padded_padded_padded_padded_from_x,
+                        ('x_padded_padded_padded_padded', 'x'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('x_padded_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7),
+                ),
+                Joint(
+                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
+                        x_padded_padded_padded_padded_from_x,
+                        ('tx_padded_padded_padded_padded', 'tx'),
+                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5', 'z13', 'z14', 'z15', 'X6'),
+                        linear=('tx_padded_padded_padded',),
+                    ),
+                    of=(8, 9, 10, 11, 12, 13, 14, 15),
+                ),
+                Joint(
+                    Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5,r6]
+                        gx_from_gx_padded_padded_padded_padded,
+                        ('tgx', 'tgx_padded_padded_padded_padded'),
+                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10', 'z13', 'z15', 'X6', 'z14'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(21, 22, 23, 24, 25, 26, 27, 28),
+                ),
+            ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r6 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads; else scatter, tasks share r0 r1 r2 r4 r5 r6',
-        'x_padded_from_x_2: lanes over r6 where it is contiguous, by a table of what each r3 reads, or lanes over r3 by a table of what each reads; else scatter, tasks share r0 r1 r2 r4 r5 r6',
+        'x_padded_from_x: scatter, tasks share r0 r1 r2 r4 r5 r6',
+        'x_padded_from_x_2: scatter, tasks share r0 r1 r2 r4 r5 r6',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
+        'x_padded_padded_padded_padded_from_x: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: lanes over r5 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3 r4 r5',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2: lanes over r5 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2 r3 r4 r5',
+        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: scatter, tasks share r0 r1 r2 r3 r4 r5',
+        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded_2: scatter, tasks share r0 r1 r2 r3 r4 r5',
+        'gx_from_gx_padded_padded_padded_padded: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
     ),
 )

@@ -21,7 +21,7 @@ from kernels.runtime import (
     require_abi,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 def sizes(N: int, G: int, C: int, P0: int, O: int, K0: int, a0: int, d0: int, s0: int, Q0: int) -> dict[str, int]:

@@ -21,7 +21,7 @@ from kernels.runtime import (
     require_abi,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 def sizes(I: int, K: int, L: int, J: int, S: int, T: int) -> dict[str, int]:

@@ -16,7 +16,7 @@ from kernels.runtime import (
     require_abi,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 def sizes(N: int) -> dict[str, int]:

@@ -33,7 +33,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task

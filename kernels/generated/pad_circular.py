@@ -12,6 +12,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -19,10 +20,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     select,
     share,
@@ -30,7 +35,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -145,9 +150,171 @@ def y_from_x(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1
     return y_from_x_plain
 
 
+@kernel
+def y_from_x_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 + z5), min(R, lap*z4 + Q + z5)
+        many = add_run(runs, many, low, 1, -lap*z4 + low - z5, 1, end - low)
+    return many
+
+
+
+def y_from_x_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=y_from_x_2_over_r3_table)
+def y_from_x_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (LAP * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (LAP1 * min(R2, Q2))
+    many = y_from_x_2_runs(runs, R3, Q3, LAP2, z4, z5)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP2)
+    edge_places = edge_rows + (LAP2 * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def y_from_x_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + R3 + 1 + LAP2 * min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=y_from_x_2_over_r0_table)
+def y_from_x_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (LAP * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
+    starts_r3 = runs_r3 + 5 * (LAP2)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = y_from_x_2_runs(runs_r3, R3, Q3, LAP2, z4, z5)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(y_from_x_2_over_r0, y_from_x_2_over_r3)
+def y_from_x_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2] source[r0,q1,q2,q3]
+    { r1 - z1 = z0*lap + q1, r2 - z3 = z2*lap1 + q2, r3 - z5 = z4*lap2 + q3 }
+
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return y_from_x_2_over_r0
+    return y_from_x_2_over_r3
+
+
 @task
-def gx_from_gy_plain(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
-        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
+def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
+        LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
     """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
     { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
 
@@ -171,200 +338,166 @@ def gx_from_gy_plain(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LA
                                 gx[n, x1, x2, x3] += gy[n, p0, p1, p2]
 
 
-@counted
-def gx_from_gy_points(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
-    """The most points that one x3 has."""
-    most = 0
-    for x3 in range(X3):
-        many = 0
-        for lap_3 in range(LAP_3):
-            p2 = x3 + lap_3*X3 + z2
-            if 0 <= p2 < P2:
-                many += 1
-        most = max(most, many)
-    return most
+@kernel
+def gx_from_gy_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, -lap*z4 - z5), min(R, -lap*z4 + Q - z5)
+        many = add_run(runs, many, low, 1, lap*z4 + low + z5, 1, end - low)
+    return many
 
 
-def gx_from_gy_table_over_n_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
-        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
+
+def gx_from_gy_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2)) * X3
+    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
+    return room
 
 
-@task(integer_scratch=gx_from_gy_table_over_n_table)
-def gx_from_gy_table_over_n(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
-        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """Lanes over n where it is contiguous, by a table of what each x3 reads."""
+@task(integer_scratch=gx_from_gy_2_over_r3_table)
+def gx_from_gy_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int,
+        Q3: int, LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    line = X3
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for x3 in range(X3):
-        many = 0
-        for lap_3 in range(LAP_3):
-            p2 = x3 + lap_3*X3 + z2
-            if 0 <= p2 < P2:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + x3] = p2
-                many += 1
-        found[x3] = many
-    first, last = share(X1 * X2 * X3, task, tasks)
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (LAP * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (LAP1 * min(R2, Q2))
+    many = gx_from_gy_2_runs(runs, R3, Q3, LAP2, z4, z5)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP2)
+    edge_places = edge_rows + (LAP2 * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
-        x1 = item // (X2 * X3)
-        x2 = item // X3 % X2
-        x3 = item % X3
-        many = found[x3]
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for lap in range(LAP):
-                p0 = x1 + lap*X1 + z0
-                if 0 <= p0 < P0:
-                    for lap_2 in range(LAP_2):
-                        p1 = x2 + lap_2*X2 + z1
-                        if 0 <= p1 < P1:
-                            for turn in range(many):
-                                p2 = places[turn * line + x3]
-                                total = total + lanes.read_where(gy.line((n, p0, p1, p2), (1, 0, 0, 0)), active)
-            lanes.write_where(gx.line((n, x1, x2, x3), (1, 0, 0, 0)), total, active)
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
 
 
-def gx_from_gy_table_over_x3_table(tile: Tile, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
-        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int) -> int:
+def gx_from_gy_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(X3, lanes.width) * lanes.width
-    return (1 + gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2)) * (pitch + 2 * ceil_div(X3, lanes.width))
+    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + R3 + 1 + LAP2 * min(R3, Q3)
+    return room
 
 
-@task(integer_scratch=gx_from_gy_table_over_x3_table)
-def gx_from_gy_table_over_x3(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int,
-        X2: int, LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
-    """Lanes over x3 by a table of what each reads."""
+@task(integer_scratch=gx_from_gy_2_over_r0_table)
+def gx_from_gy_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int,
+        Q3: int, LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
-    pitch = ceil_div(X3, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(X3, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for x3 in range(X3):
-        many = 0
-        for lap_3 in range(LAP_3):
-            p2 = x3 + lap_3*X3 + z2
-            if 0 <= p2 < P2:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + x3] = p2
-                many += 1
-        found[x3] = many
-    for start in range(0, X3, lanes.width):
-        x3 = max(0, min(start, X3 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(x3, min(x3 + lanes.width, X3)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + x3, P2, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                p2 = places[at + lane]
-                if p2 >= 0:
-                    least, last, here = min(least, p2), max(last, p2), here + 1
-                    if here == 1:
-                        first = p2 - lane
-                    if p2 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * X1 * X2, task, tasks)
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (LAP * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
+    starts_r3 = runs_r3 + 5 * (LAP2)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gy_2_runs(runs_r3, R3, Q3, LAP2, z4, z5)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
-        n = item // (X1 * X2) * tile.lines
-        x1 = item // X2 % X1
-        x2 = item % X2
-        for start in range(0, X3, lanes.width):
-            x3 = max(0, min(start, X3 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, X3 - x3)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                p0 = x1 + lap*X1 + z0
-                if 0 <= p0 < P0:
-                    for lap_2 in range(LAP_2):
-                        p1 = x2 + lap_2*X2 + z1
-                        if 0 <= p1 < P1:
-                            for turn in range(many):
-                                flow, p2 = places[turn * line + block], places[turn * line + block + 1]
-                                if flow == 0:
-                                    for u in range(tile.lines):
-                                        plane = min(n + u, N - 1)
-                                        total[0, u] = total[0, u] + lanes.read(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)))
-                                else:
-                                    steps = lanes.load_narrow(places + (turn * line + x3))
-                                    there = steps >= lanes.narrow_integers(0)
-                                    if flow == 1:
-                                        for u in range(tile.lines):
-                                            plane = min(n + u, N - 1)
-                                            total[0, u] = total[0, u] + lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), there)
-                                    elif flow == 2:
-                                        steps = steps - lanes.narrow_integers(p2)
-                                        inside, beyond = lanes.first(P2 - p2), lanes.first(P2 - p2 - lanes.width)
-                                        for u in range(tile.lines):
-                                            plane = min(n + u, N - 1)
-                                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((plane, p0, p1, p2), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((plane, p0, p1, p2 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                                    else:
-                                        for u in range(tile.lines):
-                                            plane = min(n + u, N - 1)
-                                            total[0, u] = total[0, u] + lanes.gather(gy.line((plane, p0, p1, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((plane, x1, x2, x3), (0, 0, 0, 1)), result, active)
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
 
 
-@choice(gx_from_gy_table_over_n, gx_from_gy_table_over_x3, gx_from_gy_plain)
-def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
-    """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
-    { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
+@choice(gx_from_gy_2_over_r0, gx_from_gy_2_over_r3)
+def gx_from_gy_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2] source[r0,q1,q2,q3]
+    { q1 - z1 = z0*lap + r1, q2 - z3 = z2*lap1 + r2, q3 - z5 = z4*lap2 + r3 }
 
-    lanes over n where it is contiguous, by a table of what each x3 reads
-    or lanes over x3 by a table of what each reads
-    else scatter, tasks share n; 3 guards
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
     """
-    if (
-        tile.lanes.width <= N
-        and gx.stride(0) == 1
-        and gy.stride(0) == 1
-        and max(X3, P2) <= 2 * tile.steps
-        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2),
-            X3) <= 16 * tile.steps
-    ):
-        return gx_from_gy_table_over_n
-    if (
-        tile.lanes.width <= 8 * X3
-        and max(X3, P2) <= 2 * tile.steps
-        and bounded(gx_from_gy_points(tile, N, P0, P1, P2, LAP, X1, LAP_2, X2, LAP_3, X3, z0, z1, z2),
-            X3) <= 16 * tile.steps
-    ):
-        return gx_from_gy_table_over_x3
-    return gx_from_gy_plain
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gy_2_over_r0
+    return gx_from_gy_2_over_r3
 
 
 def sizes(
@@ -435,6 +568,17 @@ DEFINITION = Definition(
                     linear=('x',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
+                        y_from_x_2,
+                        ('y', 'x'),
+                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
+                        linear=('x',),
+                    ),
+                    of=(0,),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -445,6 +589,17 @@ DEFINITION = Definition(
                     ('gx', 'gy'),
                     ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
                     linear=('gy',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
+                        gx_from_gy_2,
+                        ('gx', 'gy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
+                        linear=('gy',),
+                    ),
+                    of=(0,),
                 ),
             ),
         ),
@@ -459,6 +614,17 @@ DEFINITION = Definition(
                     linear=('tx',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # ty[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] tx[n,x1,x2,x3]
+                        y_from_x_2,
+                        ('ty', 'tx'),
+                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
+                        linear=('tx',),
+                    ),
+                    of=(0,),
+                ),
+            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'gy', 'hgx'),
@@ -469,6 +635,17 @@ DEFINITION = Definition(
                     ('hgy', 'hgx'),
                     ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
                     linear=('hgx',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # hgy[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] hgx[n,x1,x2,x3]
+                        y_from_x_2,
+                        ('hgy', 'hgx'),
+                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
+                        linear=('hgx',),
+                    ),
+                    of=(0,),
                 ),
             ),
         ),
@@ -483,10 +660,23 @@ DEFINITION = Definition(
                     linear=('tgy',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # tgx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] tgy[n,p0,p1,p2]
+                        gx_from_gy_2,
+                        ('tgx', 'tgy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
+                        linear=('tgy',),
+                    ),
+                    of=(0,),
+                ),
+            ),
         ),
     },
     report=(
         'y_from_x: lanes over n where it is contiguous, or lanes over p2; else gather, tasks share n p0 p1; 3 guards',
-        'gx_from_gy: lanes over n where it is contiguous, by a table of what each x3 reads, or lanes over x3 by a table of what each reads; else scatter, tasks share n; 3 guards',
+        'y_from_x_2: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
+        'gx_from_gy: scatter, tasks share n; 3 guards',
+        'gx_from_gy_2: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
     ),
 )

@@ -17,6 +17,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -24,21 +25,25 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     share,
     task,
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
-def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
+def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
         z1: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
 
@@ -57,185 +62,9 @@ def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, 
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
 
 
-@counted
-def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int) -> int:
-    """The most points that one r1 has."""
-    most = 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * R1
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r3_table)
-def x_padded_from_x_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
-    lanes = tile.lanes
-    line = R1
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
-            q = r1 - lap*z0 - z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r1] = q
-            many += 1
-        found[r1] = many
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        many = found[r1]
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r1]
-                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r1_table)
-def x_padded_from_x_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r1 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R1, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + Q + z1 - 1) // z0)), min(LAP, ((r1 - z1) // z0) + 1)):
-            q = r1 - lap*z0 - z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r1] = q
-            many += 1
-        found[r1] = many
-    for start in range(0, R1, lanes.width):
-        r1 = max(0, min(start, R1 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r1, min(r1 + lanes.width, R1)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * planes)
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r3 + u, R3 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r1))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
-
-
-@choice(x_padded_from_x_table_over_r3, x_padded_from_x_table_over_r1, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
-
-    lanes over r3 where it is contiguous, by a table of what each r1 reads
-    or lanes over r1 by a table of what each reads
-    else scatter, tasks share r0 r2 r3
-    """
-    if (
-        tile.lanes.width <= R3
-        and x_padded.stride(3) == 1
-        and x.stride(3) == 1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r3
-    if (
-        tile.lanes.width <= 8 * R1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r1
-    return x_padded_from_x_plain
-
-
 @task
-def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        X1: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
+        z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
     { z0*lap + z1 = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
 
@@ -255,202 +84,178 @@ def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                 x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
 
 
-@counted
-def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int, z0: int,
-        z1: int) -> int:
-    """The most points that one r1 has."""
-    most = 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
-            q = -r1 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X1 - 2 >= 0:
-                    many += 1
-        most = max(most, many)
-    return most
+@kernel
+def y_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int, z7: int,
+        z8: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, lap*z4 + z5), min(R, lap*z4 + Q + z5)
+        many = add_run(runs, many, low, 1, -lap*z4 + low - z5, 1, end - low)
+    for lap1 in range(LAP6):
+        low, end = max(0, 1, lap1*z4 - R + z7 + 1), min(Q, z8 - 1, lap1*z4 + z7 + 1)
+        many = add_run(runs, many, lap1*z4 - end + z7 + 1, 1, end - 1, -1, end - low)
+    return many
 
 
-def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
-        z0: int, z1: int) -> int:
+
+def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int, Q2: int,
+        LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1)) * R1
+    room = 5 * (LAP4 + LAP5) + R1 + 1 + LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    return room
 
 
-@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
-def x_padded_from_x_2_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        X1: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
+@task(integer_scratch=y_from_x_over_r3_table)
+def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    line = R1
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
-            q = -r1 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X1 - 2 >= 0:
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + r1] = q
-                    many += 1
-        found[r1] = many
-    first, last = share(R0 * R1 * R2, task, tasks)
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP4 + LAP5)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP4, z0, z1, LAP5, z2, z3)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    many = y_from_x_runs(runs, R3, Q3, LAP, z8, z9, LAP1, z10, z11)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP + LAP1)
+    edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        many = found[r1]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r1]
-                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_2_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
-        z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r1_table)
-def x_padded_from_x_2_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        X1: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r1 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R1, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        for lap in range(max(0, -((-r1 + z1) // z0)), min(LAP, ((r1 + Q - z1 - 1) // z0) + 1)):
-            q = -r1 + lap*z0 + z1
-            if q - 1 >= 0:
-                if -q + X1 - 2 >= 0:
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + r1] = q
-                    many += 1
-        found[r1] = many
-    for start in range(0, R1, lanes.width):
-        r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r1, min(r1 + lanes.width, R1)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * planes)
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
                 continue
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r3 + u, R3 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r1))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
                     else:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
 
 
-@choice(x_padded_from_x_2_table_over_r3, x_padded_from_x_2_table_over_r1, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
-        z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
-    { z0*lap + z1 = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
+def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int, Q2: int,
+        LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP4 + LAP5) + R1 + 1 + LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    return room
 
-    lanes over r3 where it is contiguous, by a table of what each r1 reads
-    or lanes over r1 by a table of what each reads
-    else scatter, tasks share r0 r2 r3
+
+@task(integer_scratch=y_from_x_over_r0_table)
+def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP4 + LAP5)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP4, z0, z1, LAP5, z2, z3)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = y_from_x_runs(runs_r3, R3, Q3, LAP, z8, z9, LAP1, z10, z11)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(y_from_x_over_r0, y_from_x_over_r3)
+def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3,lap,lap1,q2,lap2,lap3,q1,lap4,lap5] source[r0,q1,q2,q3]
+    { r1 - z1 = z0*lap4 + q1, z0*lap5 + z2 = q1 + r1, r2 - z5 = z4*lap2 + q2, z4*lap3 + z6 = q2 + r2, r3 - z9 = z8*lap + q3, z8*lap1 + z10 = q3 + r3 }
+
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
     """
-    if (
-        tile.lanes.width <= R3
-        and x_padded.stride(3) == 1
-        and x.stride(3) == 1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r3
-    if (
-        tile.lanes.width <= 8 * R1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, LAP, Q, X1, z0, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r1
-    return x_padded_from_x_2_plain
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return y_from_x_over_r0
+    return y_from_x_over_r3
 
 
 @task
-def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
         Q: int, X3: int, z0: int, z1: int, task: int, tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
     { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
@@ -470,194 +275,9 @@ def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, 
                 gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
 
 
-@counted
-def gx_padded_padded_from_gy_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X3: int,
-        z0: int, z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X3 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
-                    many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_padded_padded_from_gy_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        X3: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1)) * Q
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_table_over_r2_table)
-def gx_padded_padded_from_gy_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        LAP: int, Q: int, X3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X3 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
-                    r3 = -q + lap*z0 + z1
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + q] = r3
-                    many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_padded_padded_from_gy_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        X3: int, z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_table_over_q_table)
-def gx_padded_padded_from_gy_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        LAP: int, Q: int, X3: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if q - 1 >= 0:
-            if -q + X3 - 2 >= 0:
-                for lap in range(max(0, -((-q + z1) // z0)), min(LAP, ((q + R3 - z1 - 1) // z0) + 1)):
-                    r3 = -q + lap*z0 + z1
-                    if many == points:
-                        points += 1
-                        for at in range(many * line, points * line):
-                            places[at] = -1
-                    places[many * line + q] = r3
-                    many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_padded_padded_from_gy_table_over_r2, gx_padded_padded_from_gy_table_over_q,
-    gx_padded_padded_from_gy_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
-        Q: int, X3: int, z0: int, z1: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
-    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
-
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2
-    """
-    if (
-        tile.lanes.width <= R2
-        and gx_padded_padded.stride(2) == 1
-        and gy.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, LAP, Q, X3, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_table_over_q
-    return gx_padded_padded_from_gy_plain
-
-
 @task
-def gx_padded_padded_from_gy_2_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
+def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
+        Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
 
     scatter, tasks share r0 r1 r2
@@ -676,190 +296,174 @@ def gx_padded_padded_from_gy_2_plain(gx_padded_padded: Real4, gy: Real4, R0: int
                 gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
 
 
-@counted
-def gx_padded_padded_from_gy_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
-            many += 1
-        most = max(most, many)
-    return most
+@kernel
+def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, z6: int, LAP7: int,
+        z8: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    for lap in range(LAP3):
+        low, end = max(0, 1, lap*z4 - Q + z5 + 1), min(R, z6 - 1, lap*z4 + z5 + 1)
+        many = add_run(runs, many, low, 1, lap*z4 - low + z5, -1, end - low)
+    for lap1 in range(LAP7):
+        low, end = max(0, -lap1*z4 - z8), min(R, -lap1*z4 + Q - z8)
+        many = add_run(runs, many, low, 1, lap1*z4 + low + z8, 1, end - low)
+    return many
 
 
-def gx_padded_padded_from_gy_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int) -> int:
+
+def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int, Q2: int,
+        LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * Q
+    room = 5 * (LAP + LAP1) + R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    return room
 
 
-@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_r2_table)
-def gx_padded_padded_from_gy_2_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
+@task(integer_scratch=gx_from_gy_over_r3_table)
+def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int,
+        LAP1: int, Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+        z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
-            r3 = q + lap*z0 + z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + q] = r3
-            many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP + LAP1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    many = gx_from_gy_runs(runs, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (LAP4 + LAP5)
+    edge_places = edge_rows + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_padded_padded_from_gy_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_q_table)
-def gx_padded_padded_from_gy_2_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        for lap in range(max(0, -((q + z1) // z0)), min(LAP, ((-q + R3 - z1 - 1) // z0) + 1)):
-            r3 = q + lap*z0 + z1
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + q] = r3
-            many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
                 continue
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
                     else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
-                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
 
 
-@choice(gx_padded_padded_from_gy_2_table_over_r2, gx_padded_padded_from_gy_2_table_over_q,
-    gx_padded_padded_from_gy_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
-        Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
+def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int, Q2: int,
+        LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+    """Integers of one task."""
+    room = 5 * (LAP + LAP1) + R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    return room
 
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2
+
+@task(integer_scratch=gx_from_gy_over_r0_table)
+def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int,
+        LAP1: int, Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+        z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (LAP + LAP1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gy_runs(runs_r3, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gy_over_r0, gx_from_gy_over_r3)
+def gx_from_gy(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int,
+        Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,lap,lap1,q2,lap2,lap3,q3,lap4,lap5] source[r0,q1,q2,q3]
+    { z0*lap + z1 = q1 + r1, q1 - z3 = z0*lap1 + r1, z4*lap2 + z5 = q2 + r2, q2 - z7 = z4*lap3 + r2, z8*lap4 + z9 = q3 + r3, q3 - z11 = z8*lap5 + r3 }
+
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
     """
-    if (
-        tile.lanes.width <= R2
-        and gx_padded_padded.stride(2) == 1
-        and gy.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_2_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, LAP, Q, z0, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_2_table_over_q
-    return gx_padded_padded_from_gy_2_plain
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gy_over_r0
+    return gx_from_gy_over_r3
 
 
 def sizes(
@@ -983,6 +587,17 @@ DEFINITION = Definition(
                     linear=('x_padded_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('y', 'x'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -1027,6 +642,17 @@ DEFINITION = Definition(
                     ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]
+                        gx_from_gy,
+                        ('gx', 'gy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'z0', 'z0', 'P1', 'z4', 'z4', 'P2', 'z8', 'z8', 'z1', 'z3', 'X1', 'z2', 'z5', 'z7', 'X2', 'z6', 'z9', 'z11', 'X3', 'z10'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -1075,6 +701,17 @@ DEFINITION = Definition(
                     linear=('tx_padded_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('ty', 'tx'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
+                        linear=('tx_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'gy', 'hgx'),
@@ -1119,6 +756,17 @@ DEFINITION = Definition(
                     ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('hgy', 'hgx'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
+                        linear=('hgx_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -1167,12 +815,25 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]
+                        gx_from_gy,
+                        ('tgx', 'tgy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'z0', 'z0', 'P1', 'z4', 'z4', 'P2', 'z8', 'z8', 'z1', 'z3', 'X1', 'z2', 'z5', 'z7', 'X2', 'z6', 'z9', 'z11', 'X3', 'z10'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5),
+                ),
+            ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads; else scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads; else scatter, tasks share r0 r2 r3',
-        'gx_padded_padded_from_gy: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2',
-        'gx_padded_padded_from_gy_2: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2',
+        'x_padded_from_x: scatter, tasks share r0 r2 r3',
+        'x_padded_from_x_2: scatter, tasks share r0 r2 r3',
+        'y_from_x: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
+        'gx_padded_padded_from_gy: scatter, tasks share r0 r1 r2',
+        'gx_padded_padded_from_gy_2: scatter, tasks share r0 r1 r2',
+        'gx_from_gy: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
     ),
 )

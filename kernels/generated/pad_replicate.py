@@ -20,6 +20,7 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
+    Joint,
     Parameter,
     Phase,
     Program,
@@ -27,10 +28,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    bounded,
+    add_run,
     ceil_div,
     choice,
-    counted,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
+    once,
     require_abi,
     select,
     share,
@@ -38,7 +43,7 @@ from kernels.runtime import (
     zero,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task
@@ -58,153 +63,6 @@ def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, 
         for r1 in range(max(0, a0), min(R1, a0 + Q)):
             q = r1 - a0
             x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
-
-
-@counted
-def x_padded_from_x_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """The most points that one r1 has."""
-    most = 0
-    for r1 in range(R1):
-        many = 0
-        q = r1 - a0
-        if 0 <= q < Q:
-            many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, Q, a0)) * R1
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r3_table)
-def x_padded_from_x_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
-    lanes = tile.lanes
-    line = R1
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = r1 - a0
-        if 0 <= q < Q:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r1] = q
-            many += 1
-        found[r1] = many
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        many = found[r1]
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r1]
-                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_points(tile, R0, R1, R2, R3, Q, a0)) * (pitch + 2 * ceil_div(R1, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_table_over_r1_table)
-def x_padded_from_x_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r1 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R1, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = r1 - a0
-        if 0 <= q < Q:
-            if many == points:
-                points += 1
-                for at in range(many * line, points * line):
-                    places[at] = -1
-            places[many * line + r1] = q
-            many += 1
-        found[r1] = many
-    for start in range(0, R1, lanes.width):
-        r1 = max(0, min(start, R1 - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r1, min(r1 + lanes.width, R1)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * planes)
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r3 + u, R3 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r1))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
@@ -238,31 +96,14 @@ def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_table_over_r3, x_padded_from_x_table_over_r1, x_padded_from_x_over_r3,
-    x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+@choice(x_padded_from_x_over_r3, x_padded_from_x_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { r1 - a0 = q }
 
-    lanes over r3 where it is contiguous, by a table of what each r1 reads
-    or lanes over r1 by a table of what each reads
-    or lanes over r3
+    lanes over r3
     else scatter, tasks share r0 r2 r3
     """
-    if (
-        tile.lanes.width <= R3
-        and x_padded.stride(3) == 1
-        and x.stride(3) == 1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, Q, a0), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r3
-    if (
-        tile.lanes.width <= 8 * R1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_points(tile, R0, R1, R2, R3, Q, a0), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_table_over_r1
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_over_r3
     return x_padded_from_x_plain
@@ -289,164 +130,6 @@ def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3]
             x_padded[r0, r1, r2, r3] = total
-
-
-@counted
-def x_padded_from_x_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """The most points that one r1 has."""
-    most = 0
-    for r1 in range(R1):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r1 + a0 - 1 >= 0:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_2_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0)) * R1
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r3_table)
-def x_padded_from_x_2_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
-    lanes = tile.lanes
-    line = R1
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r1 + a0 - 1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r1] = q
-                many += 1
-        found[r1] = many
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        many = found[r1]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r1]
-                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_2_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0)) * (pitch + 2 * ceil_div(R1, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_2_table_over_r1_table)
-def x_padded_from_x_2_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r1 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R1, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = 0
-        if 0 <= q < Q:
-            if -r1 + a0 - 1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r1] = q
-                many += 1
-        found[r1] = many
-    for start in range(0, R1, lanes.width):
-        r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r1, min(r1 + lanes.width, R1)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * planes)
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r3 + u, R3 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r1))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
@@ -483,31 +166,14 @@ def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_2_table_over_r3, x_padded_from_x_2_table_over_r1, x_padded_from_x_2_over_r3,
-    x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+@choice(x_padded_from_x_2_over_r3, x_padded_from_x_2_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, add: int,
         tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q = 0, -r1 + a0 - 1 >= 0 }
 
-    lanes over r3 where it is contiguous, by a table of what each r1 reads
-    or lanes over r1 by a table of what each reads
-    or lanes over r3
+    lanes over r3
     else gather, tasks share r0 r1 r2; 2 guards
     """
-    if (
-        tile.lanes.width <= R3
-        and x_padded.stride(3) == 1
-        and x.stride(3) == 1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r3
-    if (
-        tile.lanes.width <= 8 * R1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_2_points(tile, R0, R1, R2, R3, Q, a0), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_2_table_over_r1
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_2_over_r3
     return x_padded_from_x_2_plain
@@ -534,166 +200,6 @@ def x_padded_from_x_3_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int
             if add != 0:
                 total += x_padded[r0, r1, r2, r3]
             x_padded[r0, r1, r2, r3] = total
-
-
-@counted
-def x_padded_from_x_3_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int, z1: int) -> int:
-    """The most points that one r1 has."""
-    most = 0
-    for r1 in range(R1):
-        many = 0
-        q = X1 - 1
-        if 0 <= q < Q:
-            if r1 - z1 >= 0:
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def x_padded_from_x_3_table_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X1, z1)) * R1
-
-
-@task(integer_scratch=x_padded_from_x_3_table_over_r3_table)
-def x_padded_from_x_3_table_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int,
-        z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous, by a table of what each r1 reads."""
-    lanes = tile.lanes
-    line = R1
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = X1 - 1
-        if 0 <= q < Q:
-            if r1 - z1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r1] = q
-                many += 1
-        found[r1] = many
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        many = found[r1]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                q = places[turn * line + r1]
-                total = total + lanes.read_where(x.line((r0, q, r2, r3), (0, 0, 0, 1)), active)
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 0, 1)), total, active)
-
-
-def x_padded_from_x_3_table_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    return (1 + x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X1, z1)) * (pitch + 2 * ceil_div(R1, lanes.width))
-
-
-@task(integer_scratch=x_padded_from_x_3_table_over_r1_table)
-def x_padded_from_x_3_table_over_r1(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int,
-        z1: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r1 by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(R1, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(R1, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for r1 in range(R1):
-        many = 0
-        q = X1 - 1
-        if 0 <= q < Q:
-            if r1 - z1 >= 0:
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + r1] = q
-                many += 1
-        found[r1] = many
-    for start in range(0, R1, lanes.width):
-        r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(r1, min(r1 + lanes.width, R1)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + r1, Q, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                q = places[at + lane]
-                if q >= 0:
-                    least, last, here = min(least, q), max(last, q), here + 1
-                    if here == 1:
-                        first = q - lane
-                    if q != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and x.stride(1) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * planes)
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R1, lanes.width):
-            r1 = max(0, min(start, R1 - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, R1 - r1)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, q = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r3 + u, R3 - 1)
-                        total[0, u] = total[0, u] + lanes.read(x.line((r0, q, r2, plane), (0, 1, 0, 0)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + r1))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(q)
-                        inside, beyond = lanes.first(Q - q), lanes.first(Q - q - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(x.line((r0, q, r2, plane), (0, 1, 0, 0)), inside), lanes.read_where(x.line((r0, q + lanes.width, r2, plane), (0, 1, 0, 0)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r3 + u, R3 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(x.line((r0, 0, r2, plane), (0, 1, 0, 0)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, plane), (0, 1, 0, 0)), result, active)
 
 
 @task
@@ -730,38 +236,189 @@ def x_padded_from_x_3_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: i
                     lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
 
 
-@choice(x_padded_from_x_3_table_over_r3, x_padded_from_x_3_table_over_r1, x_padded_from_x_3_over_r3,
-    x_padded_from_x_3_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
+@choice(x_padded_from_x_3_over_r3, x_padded_from_x_3_plain, merges={"R0": (0, 0), "R2": (2, 2), "R3": (3, 3)})
 def x_padded_from_x_3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, X1: int, z1: int,
         add: int, tile: Tile) -> Task[...]:
     """x_padded[r0,r1,r2,r3] += sum[q] x[r0,q,r2,r3]   { -q + X1 - 1 = 0, r1 - z1 >= 0 }
 
-    lanes over r3 where it is contiguous, by a table of what each r1 reads
-    or lanes over r1 by a table of what each reads
-    or lanes over r3
+    lanes over r3
     else gather, tasks share r0 r1 r2; 2 guards
     """
-    if (
-        tile.lanes.width <= R3
-        and x_padded.stride(3) == 1
-        and x.stride(3) == 1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X1, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_3_table_over_r3
-    if (
-        tile.lanes.width <= 8 * R1
-        and max(R1, Q) <= 2 * tile.steps
-        and bounded(x_padded_from_x_3_points(tile, R0, R1, R2, R3, Q, X1, z1), R1) <= 16 * tile.steps
-    ):
-        return x_padded_from_x_3_table_over_r1
     if tile.lanes.width <= 8 * R3:
         return x_padded_from_x_3_over_r3
     return x_padded_from_x_3_plain
 
 
+@kernel
+def y_from_x_runs(runs: IntegerScratch, R: int, Q: int, z3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    q = 0
+    if 0 <= q < Q:
+        low, end = 0, min(R, z3)
+        many = add_run(runs, many, low, 1, q, 0, end - low)
+    q = z4 - 1
+    if 0 <= q < Q:
+        low, end = max(0, z5), R
+        many = add_run(runs, many, low, 1, q, 0, end - low)
+    return many
+
+
+
+def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, Q2: int, Q1: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R1 + 1 + min(R1, Q1) + R1 + R1
+    room += 5 * (1 + 1 + 1) + R2 + 1 + min(R2, Q2) + R2 + R2
+    room += 5 * (1 + 1 + 1) + 2 * (min(R3, Q3) + R3 + R3)
+    return room
+
+
+@task(integer_scratch=y_from_x_over_r3_table)
+def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, Q2: int, Q1: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (1 + 1 + 1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_runs(runs_r1, R1, Q1, z0, z1, z2)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (min(R1, Q1) + R1 + R1)
+    starts_r2 = runs_r2 + 5 * (1 + 1 + 1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_runs(runs_r2, R2, Q2, z3, z4, z5)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (min(R2, Q2) + R2 + R2)
+    many = y_from_x_runs(runs, R3, Q3, z6, z7, z8)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1 + 1 + 1)
+    edge_places = edge_rows + (min(R3, Q3) + R3 + R3)
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, Q2: int, Q1: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R1 + 1 + min(R1, Q1) + R1 + R1
+    room += 5 * (1 + 1 + 1) + R2 + 1 + min(R2, Q2) + R2 + R2
+    room += 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
+    return room
+
+
+@task(integer_scratch=y_from_x_over_r0_table)
+def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, Q2: int, Q1: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (1 + 1 + 1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = y_from_x_runs(runs_r1, R1, Q1, z0, z1, z2)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (min(R1, Q1) + R1 + R1)
+    starts_r2 = runs_r2 + 5 * (1 + 1 + 1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_runs(runs_r2, R2, Q2, z3, z4, z5)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (min(R2, Q2) + R2 + R2)
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = y_from_x_runs(runs_r3, R3, Q3, z6, z7, z8)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(y_from_x_over_r0, y_from_x_over_r3)
+def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, Q2: int, Q1: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q3,q2,q1] source[r0,q1,q2,q3]
+    { r1 - z0 = q1, -q1 = 0, -q1 + z1 - 1 = 0, r2 - z3 = q2, -q2 = 0, -q2 + z4 - 1 = 0, r3 - z6 = q3, -q3 = 0, -q3 + z7 - 1 = 0 }
+
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return y_from_x_over_r0
+    return y_from_x_over_r3
+
+
 @task
-def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
+def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
         X3: int, z1: int, task: int, tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,q] += sum[r3] gy[r0,r1,r2,r3]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
 
@@ -780,185 +437,8 @@ def gx_padded_padded_from_gy_plain(gx_padded_padded: Real4, gy: Real4, R0: int, 
                 gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
 
 
-@counted
-def gx_padded_padded_from_gy_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_padded_padded_from_gy_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, Q, X3, z1)) * Q
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_table_over_r2_table)
-def gx_padded_padded_from_gy_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        Q: int, X3: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_padded_padded_from_gy_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, X3: int,
-        z1: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, Q, X3, z1)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_table_over_q_table)
-def gx_padded_padded_from_gy_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        Q: int, X3: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q + X3 - 1 == 0:
-            for r3 in range(max(0, z1), R3):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width))
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_padded_padded_from_gy_table_over_r2, gx_padded_padded_from_gy_table_over_q,
-    gx_padded_padded_from_gy_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        X3: int, z1: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3] gy[r0,r1,r2,r3]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
-
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2; 1 guard
-    """
-    if (
-        tile.lanes.width <= R2
-        and gx_padded_padded.stride(2) == 1
-        and gy.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, Q, X3, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_points(tile, R0, R1, R2, R3, Q, X3, z1), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_table_over_q
-    return gx_padded_padded_from_gy_plain
-
-
 @task
-def gx_padded_padded_from_gy_2_plain(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
+def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
         a2: int, add: int, task: int, tasks: int) -> None:
     """gx_padded_padded[r0,r1,r2,q] += sum[r3] gy[r0,r1,r2,r3]   { -q = 0, -r3 + a2 - 1 >= 0 }
 
@@ -976,190 +456,6 @@ def gx_padded_padded_from_gy_2_plain(gx_padded_padded: Real4, gy: Real4, R0: int
         if 0 <= q < Q:
             for r3 in range(min(R3, a2)):
                 gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
-
-
-@counted
-def gx_padded_padded_from_gy_2_points(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int, a2: int) -> int:
-    """The most points that one q has."""
-    most = 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a2)):
-                many += 1
-        most = max(most, many)
-    return most
-
-
-def gx_padded_padded_from_gy_2_table_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int,
-        a2: int) -> int:
-    """Integers of one task."""
-    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, Q, a2)) * Q
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_r2_table)
-def gx_padded_padded_from_gy_2_table_over_r2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        Q: int, a2: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous, by a table of what each q reads."""
-    lanes = tile.lanes
-    line = Q
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a2)):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        many = found[q]
-        if add != 0 and many == 0:
-            continue
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for turn in range(many):
-                r3 = places[turn * line + q]
-                total = total + lanes.read_where(gy.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            if add != 0:
-                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-def gx_padded_padded_from_gy_2_table_over_q_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q: int,
-        a2: int) -> int:
-    """Integers of one task."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    return (1 + gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, Q, a2)) * (pitch + 2 * ceil_div(Q, lanes.width))
-
-
-@task(integer_scratch=gx_padded_padded_from_gy_2_table_over_q_table)
-def gx_padded_padded_from_gy_2_table_over_q(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int,
-        Q: int, a2: int, add: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Lanes over q by a table of what each reads."""
-    lanes = tile.lanes
-    pitch = ceil_div(Q, lanes.width) * lanes.width
-    line = pitch + 2 * ceil_div(Q, lanes.width)
-    found, places, points = integer_scratch, integer_scratch + line, 0
-    for q in range(Q):
-        many = 0
-        if -q == 0:
-            for r3 in range(min(R3, a2)):
-                if many == points:
-                    points += 1
-                    for at in range(many * line, points * line):
-                        places[at] = -1
-                places[many * line + q] = r3
-                many += 1
-        found[q] = many
-    for start in range(0, Q, lanes.width):
-        q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-        block = pitch + start // lanes.width * 2
-        most = 0
-        for at in range(q, min(q + lanes.width, Q)):
-            most = max(most, found[at])
-        found[block] = most
-        for turn in range(most):
-            at, least, last, here, flow = turn * line + q, R3, 0, 0, 1
-            first = -lanes.width
-            for lane in range(lanes.width):
-                r3 = places[at + lane]
-                if r3 >= 0:
-                    least, last, here = min(least, r3), max(last, r3), here + 1
-                    if here == 1:
-                        first = r3 - lane
-                    if r3 != first + lane:
-                        flow = 3
-            if flow == 1 and here == lanes.width:
-                flow = 0
-            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and gy.stride(3) == 1:
-                first, flow = least, 2
-            places[turn * line + block], places[turn * line + block + 1] = flow, first
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            block = pitch + start // lanes.width * 2
-            many = found[block]
-            if add != 0 and many == 0:
-                continue
-            count = min(lanes.width, Q - q)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for turn in range(many):
-                flow, r3 = places[turn * line + block], places[turn * line + block + 1]
-                if flow == 0:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        total[0, u] = total[0, u] + lanes.read(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                else:
-                    steps = lanes.load_narrow(places + (turn * line + q))
-                    there = steps >= lanes.narrow_integers(0)
-                    if flow == 1:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), there)
-                    elif flow == 2:
-                        steps = steps - lanes.narrow_integers(r3)
-                        inside, beyond = lanes.first(R3 - r3), lanes.first(R3 - r3 - lanes.width)
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(gy.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside), lanes.read_where(gy.line((r0, r1, plane, r3 + lanes.width), (0, 0, 0, 1)), beyond), steps)
-                    else:
-                        for u in range(tile.lines):
-                            plane = min(r2 + u, R2 - 1)
-                            total[0, u] = total[0, u] + lanes.gather(gy.line((r0, r1, plane, 0), (0, 0, 0, 1)), steps, there)
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
-                    lanes.write_where(gx_padded_padded.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_padded_padded_from_gy_2_table_over_r2, gx_padded_padded_from_gy_2_table_over_q,
-    gx_padded_padded_from_gy_2_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, Q: int,
-        a2: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3] gy[r0,r1,r2,r3]   { -q = 0, -r3 + a2 - 1 >= 0 }
-
-    lanes over r2 where it is contiguous, by a table of what each q reads
-    or lanes over q by a table of what each reads
-    else scatter, tasks share r0 r1 r2; 1 guard
-    """
-    if (
-        tile.lanes.width <= R2
-        and gx_padded_padded.stride(2) == 1
-        and gy.stride(2) == 1
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, Q, a2), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_2_table_over_r2
-    if (
-        tile.lanes.width <= 8 * Q
-        and max(Q, R3) <= 2 * tile.steps
-        and bounded(gx_padded_padded_from_gy_2_points(tile, R0, R1, R2, R3, Q, a2), Q) <= 16 * tile.steps
-    ):
-        return gx_padded_padded_from_gy_2_table_over_q
-    return gx_padded_padded_from_gy_2_plain
 
 
 @task
@@ -1262,6 +558,174 @@ def gx_padded_padded_from_gy_3(gx_padded_padded: Real4, gy: Real4, R0: int, R1: 
     if tile.lanes.width <= 8 * Q:
         return gx_padded_padded_from_gy_3_over_q
     return gx_padded_padded_from_gy_3_plain
+
+
+@kernel
+def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int, z3: int, z4: int, z5: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    r = z3 - 1
+    if 0 <= r < R:
+        low, end = max(0, z4), Q
+        many = add_run(runs, many, r, 0, low, 1, end - low)
+    r = 0
+    if 0 <= r < R:
+        low, end = 0, min(Q, z5)
+        many = add_run(runs, many, r, 0, low, 1, end - low)
+    low, end = max(0, -z5), min(R, -z5 + Q)
+    many = add_run(runs, many, low, 1, z5 + low, 1, end - low)
+    return many
+
+
+
+def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R1 + 1 + Q1 + Q1 + min(R1, Q1)
+    room += 5 * (1 + 1 + 1) + R2 + 1 + Q2 + Q2 + min(R2, Q2)
+    room += 5 * (1 + 1 + 1) + 2 * (Q3 + Q3 + min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=gx_from_gy_over_r3_table)
+def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, runs over r3."""
+    lanes = tile.lanes
+    single = True  # has every row one place?
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (1 + 1 + 1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_runs(runs_r1, R1, Q1, z0, z1, z2)
+    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (Q1 + Q1 + min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (1 + 1 + 1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_runs(runs_r2, R2, Q2, z3, z4, z5)
+    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    runs = places_r2 + (Q2 + Q2 + min(R2, Q2))
+    many = gx_from_gy_runs(runs, R3, Q3, z6, z7, z8)
+    length = longest_first(runs, many)
+    single = once(runs, many, R3) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1 + 1 + 1)
+    edge_places = edge_rows + (Q3 + Q3 + min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                q1 = places_r1[r1]
+                q2 = places_r2[r2]
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                q1 = places_r1[at_r1]
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    if clear > 0:
+                        for here in range(0, whole, lanes.width):
+                            start = min(here, whole - lanes.width)
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        clear = 0
+                    else:
+                        for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                            lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                                lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                                1))) + lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))),
+                                lanes.where(True))
+                        for start in range(whole // lanes.width * lanes.width, whole):
+                            target[r0, r1, r2, begin + start] += source[r0, q1, q2, runs[2] + start]
+                    for at in range(edges):
+                        r3, q3 = edge_rows[at], edge_places[at]
+                        target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
+            if clear > 0:  # nothing is copied to this line
+                for r3 in range(begin, end):
+                    target[r0, r1, r2, r3] = zero()
+
+
+def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1 + 1 + 1) + R1 + 1 + Q1 + Q1 + min(R1, Q1)
+    room += 5 * (1 + 1 + 1) + R2 + 1 + Q2 + Q2 + min(R2, Q2)
+    room += 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gy_over_r0_table)
+def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r1 = integer_scratch
+    starts_r1 = runs_r1 + 5 * (1 + 1 + 1)
+    places_r1 = starts_r1 + (R1 + 1)
+    many = gx_from_gy_runs(runs_r1, R1, Q1, z0, z1, z2)
+    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (Q1 + Q1 + min(R1, Q1))
+    starts_r2 = runs_r2 + 5 * (1 + 1 + 1)
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_runs(runs_r2, R2, Q2, z3, z4, z5)
+    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    runs_r3 = places_r2 + (Q2 + Q2 + min(R2, Q2))
+    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gy_runs(runs_r3, R3, Q3, z6, z7, z8)
+    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R1 * R2 * blocks, task, tasks)
+    for item in range(first, last):
+        r1 = item // (R2 * blocks)
+        r2 = item // blocks % R2
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R0, lanes.width):
+                r0 = max(0, min(start, R0 - lanes.width))
+                total = lanes.zero()
+                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
+                    q1 = places_r1[at_r1]
+                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                        q2 = places_r2[at_r2]
+                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                            q3 = places_r3[at_r3]
+                            total = total + lanes.read(source.line((r0, q1, q2, q3), (1, 0, 0, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gy_over_r0, gx_from_gy_over_r3)
+def gx_from_gy(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, z0: int,
+        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,q2,q3] source[r0,q1,q2,q3]
+    { -r1 + z0 - 1 = 0, -r1 = 0, q1 - z2 = r1, -r2 + z3 - 1 = 0, -r2 = 0, q2 - z5 = r2, -r3 + z6 - 1 = 0, -r3 = 0, q3 - z8 = r3 }
+
+    copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
+    else copies along r1 r2 r3 at once, runs over r3
+    """
+    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
+        return gx_from_gy_over_r0
+    return gx_from_gy_over_r3
 
 
 def sizes(
@@ -1396,6 +860,17 @@ DEFINITION = Definition(
                     linear=('x_padded_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # y[r0,r1,r2,r3] += sum[q] x_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('y', 'x'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'X2', 'X1', 'a0', 'X1', 'z0', 'a1', 'X2', 'z1', 'a2', 'X3', 'z2'),
+                        linear=('x_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
+                ),
+            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -1460,6 +935,17 @@ DEFINITION = Definition(
                     ('N', 'X2', 'X3', 'P0', 'X1', 'a0'),
                     axes=((0, 2, 3, 1), (0, 2, 3, 1)),
                     linear=('gx_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # gx[r0,q,r2,r3] += sum[r1] gx_padded[r0,r1,r2,r3]
+                        gx_from_gy,
+                        ('gx', 'gy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'X1', 'z0', 'a0', 'X2', 'z1', 'a1', 'X3', 'z2', 'a2'),
+                        linear=('gx_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
                 ),
             ),
         ),
@@ -1528,6 +1014,17 @@ DEFINITION = Definition(
                     linear=('tx_padded_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # ty[r0,r1,r2,r3] += sum[q] tx_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('ty', 'tx'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'X2', 'X1', 'a0', 'X1', 'z0', 'a1', 'X2', 'z1', 'a2', 'X3', 'z2'),
+                        linear=('tx_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
+                ),
+            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'gy', 'hgx'),
@@ -1592,6 +1089,17 @@ DEFINITION = Definition(
                     ('N', 'P2', 'P0', 'P1', 'X3', 'X3', 'z2'),
                     axes=((0, 3, 1, 2), (0, 3, 1, 2)),
                     linear=('hgx_padded_padded',),
+                ),
+            ),
+            joints=(
+                Joint(
+                    Phase(  # hgy[r0,r1,r2,r3] += sum[q] hgx_padded_padded[r0,r1,r2,q]
+                        y_from_x,
+                        ('hgy', 'hgx'),
+                        ('N', 'P0', 'P1', 'P2', 'X3', 'X2', 'X1', 'a0', 'X1', 'z0', 'a1', 'X2', 'z1', 'a2', 'X3', 'z2'),
+                        linear=('hgx_padded_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
                 ),
             ),
         ),
@@ -1660,14 +1168,27 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
             ),
+            joints=(
+                Joint(
+                    Phase(  # tgx[r0,q,r2,r3] += sum[r1] tgx_padded[r0,r1,r2,r3]
+                        gx_from_gy,
+                        ('tgx', 'tgy'),
+                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'X1', 'z0', 'a0', 'X2', 'z1', 'a1', 'X3', 'z2', 'a2'),
+                        linear=('tgx_padded',),
+                    ),
+                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
+                ),
+            ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads, or lanes over r3; else scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'x_padded_from_x_3: lanes over r3 where it is contiguous, by a table of what each r1 reads, or lanes over r1 by a table of what each reads, or lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
-        'gx_padded_padded_from_gy: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
-        'gx_padded_padded_from_gy_2: lanes over r2 where it is contiguous, by a table of what each q reads, or lanes over q by a table of what each reads; else scatter, tasks share r0 r1 r2; 1 guard',
+        'x_padded_from_x: lanes over r3; else scatter, tasks share r0 r2 r3',
+        'x_padded_from_x_2: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
+        'x_padded_from_x_3: lanes over r3; else gather, tasks share r0 r1 r2; 2 guards',
+        'y_from_x: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
+        'gx_padded_padded_from_gy: scatter, tasks share r0 r1 r2; 1 guard',
+        'gx_padded_padded_from_gy_2: scatter, tasks share r0 r1 r2; 1 guard',
         'gx_padded_padded_from_gy_3: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
+        'gx_from_gy: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
     ),
 )

@@ -22,7 +22,7 @@ from kernels.runtime import (
     require_abi,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 def sizes(N: int, C: int, X2: int, X3: int, r: int) -> dict[str, int]:

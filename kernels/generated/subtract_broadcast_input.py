@@ -23,7 +23,7 @@ from kernels.runtime import (
     task,
 )
 
-require_abi(8, __name__)
+require_abi(9, __name__)
 
 
 @task

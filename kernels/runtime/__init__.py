@@ -22,6 +22,7 @@ from kernels.runtime.execute import exact_tasks, execute, execute_exact
 from kernels.runtime.functions import finite, indicator, larger, relu, smaller, step
 from kernels.runtime.machine import machine_tile
 from kernels.runtime.planes import add_lanes, fold_planes, mask_planes, plane_masks, slide_planes
+from kernels.runtime.runs import add_run, list_pairs, list_places, longest_first, once
 from kernels.runtime.scalar import (
     NotRational,
     absolute,
@@ -162,6 +163,7 @@ __all__ = [
     "acos",
     "acosh",
     "add_lanes",
+    "add_run",
     "asin",
     "asinh",
     "atan",
@@ -197,14 +199,18 @@ __all__ = [
     "kernel",
     "larger",
     "lines_for",
+    "list_pairs",
+    "list_places",
     "log",
     "log1p",
+    "longest_first",
     "lowest",
     "machine_tile",
     "mask_planes",
     "maximum",
     "minimum",
     "numbers",
+    "once",
     "one",
     "pi",
     "plane_masks",

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kernels.runtime.compile import Kernel
 
-ABI = 8
+ABI = 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +59,13 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A phase that does at once what several do, and runs in their stead where all of them would."""
+    """A phase that does at once what several do, and runs in their stead where all of them would.
 
-    phase: Phase  # its first tensors are the targets of those, in their order
+    Its first tensors are targets of those, which nothing else writes to. A target that is not among them is never made:
+    only those phases read it.
+    """
+
+    phase: Phase
     of: tuple[int, ...]  # their numbers in the program
 
 

@@ -22,6 +22,7 @@ Tensors = Mapping[str, torch.Tensor]
 CANCELLED = (
     8 * ROUNDINGS
 )  # a derivative divides by a length or a deviation, of a half say, once for each order
+SHORT = 64 * ROUNDINGS  # the same of lengths of a tenth, say, with a power below one
 ADDED = 2.0**22  # of float64's last place: torch adds 1e-12 to the probabilities that it divides by
 SINGLE = 2.0**29  # of float64's last place: half a unit of float32's, where torch has a constant of that type
 

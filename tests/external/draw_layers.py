@@ -262,7 +262,10 @@ def instance_norm(d: Draw) -> Call:
 
 def layer_norm(d: Draw, name: str) -> Call:
     shape = d.per_axis(d.int(1, 2), 1, 4)
-    arrays = affine(d, {"input": apart(d, *d.per_axis(d.int(0, 2), 1, 3), *shape)}, *shape)
+    shaped = *d.per_axis(d.int(0, 2), 1, 3), *shape
+    # a group may be one element: by its length, and no eps to speak of, rms_norm divides three times
+    made = d.away(*shaped) if name == "rms_norm" else apart(d, *shaped)
+    arrays = affine(d, {"input": made}, *shape)
     options: Options = {"normalized_shape": shape, "eps": d.choice([1e-5, 0.1])}
     if name == "rms_norm":
         arrays.pop("bias", None)
