@@ -61,6 +61,9 @@ class Phase:
     covers: bool
     linear: tuple[str, ...]
     recognised: str = ""  # the equation whose kernel this is, where it was made for another
+    several: tuple[
+        Equation, ...
+    ] = ()  # where it is copies along several axes at once: all of them, `equation` the last
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,9 @@ class Library(dict[tuple[str, bool], Known]):
 
     def __init__(self) -> None:
         super().__init__()
-        self.chains: dict[str, Shared] = {}  # those of copies along several axes, by what they are
+        self.chains: dict[
+            tuple[object, ...], Shared
+        ] = {}  # those of copies along several axes, by what they are
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ def derive(operator: Operator, library: Library | None = None) -> Derivation:
     book = _Book(made, _adding(prepared.values()), Library() if library is None else library)
     for name, program in prepared.items():
         try:
-            made.phases[name] = [book.phase(program, eq) for eq in program.equations]
-            made.joints[name] = [*book.joints(program, made.phases[name]), *book.chains(program, made.phases[name])]
+            made.phases[name] = list(book.phases(program))
+            made.joints[name] = list(book.joints(made.phases[name]))
         except SpecError as error:
             raise error.within(operator=operator.name) from None
     return made
@@ -179,7 +184,34 @@ class _Book:
         self.made, self.adding, self.library = made, adding, library
         self.taken = {"sizes", "DEFINITION"}
         self.known: dict[str, tuple[str, Canonical, Equation]] = {}
-        self.chained: dict[str, str] = {}
+        self.chained: dict[tuple[object, ...], str] = {}
+
+    def phases(self, program: Program) -> Iterator[Phase]:
+        """One for each equation, but for copies along several axes, which are done at once."""
+        chains = {n: chain for chain in copied(program) for n in chain.of}
+        for n, eq in enumerate(program.equations):
+            if n not in chains:
+                yield self.phase(program, eq)
+            elif n == chains[n].of[-1]:
+                yield self.copies(program, chains[n])
+
+    def copies(self, program: Program, chain: Copied) -> Phase:
+        first, last = (program.equations[chain.of[k]] for k in (0, -1))
+        target, read = last.target.tensor, first.reads[0].tensor
+        title, integers = self.chain(chain, target, read), dict(chain.integers)
+        other = self.made.shared.get(title)
+        return Phase(
+            title,
+            last,
+            (target, read),
+            chain.orders,
+            tuple(integers[s] for s in self.made.kernels[title].integers),
+            (),
+            True,
+            (read,),
+            f"copies of {other.module}" if other is not None else "",
+            tuple(program.equations[n] for n in chain.of),
+        )
 
     def phase(self, program: Program, eq: Equation) -> Phase:
         shape, name = self.named(eq)
@@ -272,18 +304,19 @@ class _Book:
         self.made.shared[title], self.made.kernels[title] = found, found.source
         return title
 
-    def joints(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
+    def joints(self, phases: Sequence[Phase]) -> Iterator[Joint]:
         """An extremum and its place, for who asks for both: where the place is looked for, the extremum is known."""
-        for (i, place), (j, best) in permutations(enumerate(program.equations), 2):
+        for (i, first), (j, second) in permutations(enumerate(phases), 2):
+            place, best = first.equation, second.equation
             if (
                 place.reduce != f"arg{best.reduce}"
                 or place.ties != "first"
                 or _points(place) != _points(best)
             ):
                 continue
-            if not (phases[i].covers and phases[j].covers):
+            if not (first.covers and second.covers):
                 continue
-            shape, first = abstract(place), phases[i]
+            shape = abstract(place)
             name, title = canonical(shape), self.title(place, best)
             value = Access(best.target.tensor, *best.free)
             nest = replace(lower(shape.equation, name.indices), adds=False, value=value)
@@ -301,38 +334,18 @@ class _Book:
             )
             yield Joint(phase, (i, j))
 
-    def chains(self, program: Program, phases: Sequence[Phase]) -> Iterator[Joint]:
-        """Copies along several axes, each of which would make an array of its own, at once."""
-        for chain in copied(program):
-            first, last = (program.equations[chain.of[k]] for k in (0, -1))
-            tensors = last.target.tensor, first.reads[0].tensor
-            kernel, integers = self.chain(chain, *tensors), dict(chain.integers)
-            source = self.made.kernels[kernel]
-            plain = tuple(range(len(chain.target.indices)))
-            phase = replace(
-                phases[chain.of[-1]],
-                kernel=kernel,
-                tensors=tensors,
-                axes=(plain, plain),
-                integers=tuple(integers[s] for s in source.integers),
-                reals=(),
-                covers=True,
-                recognised="",
-            )
-            yield Joint(phase, chain.of)
-
     def chain(self, chain: Copied, target: str, read: str) -> str:
-        """The kernel of a chain of copies; what it does and its integers are told by the text, whose letters are its own."""
-        text = str(chain)
-        if text not in self.chained:
-            if (found := self.library.chains.get(text)) is not None:
-                self.chained[text] = self.imported(found)
+        """The kernel of a chain of copies."""
+        key = chain.key
+        if key not in self.chained:
+            if (found := self.library.chains.get(key)) is not None:
+                self.chained[key] = self.imported(found)
             else:
                 title = fresh_name(f"{target}_from_{read}", self.taken)
                 source = runs_source(chain, title)
-                self.chained[text], self.made.kernels[title] = title, source
-                self.library.chains[text] = Shared(self.made.operator.name, title, source)
-        return self.chained[text]
+                self.chained[key], self.made.kernels[title] = title, source
+                self.library.chains[key] = Shared(self.made.operator.name, title, source)
+        return self.chained[key]
 
     def title(self, eq: Equation, *more: Equation) -> str:
         names = list(dict.fromkeys(a.tensor for a in eq.reads))

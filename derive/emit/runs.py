@@ -11,7 +11,6 @@ The emitted module gets, for one chain of equations,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import sympy as sp
 
@@ -20,7 +19,7 @@ from derive.emit.kernel import TaskSource, _wrapped, _Writer
 from derive.language import Index, extent
 from derive.lower.loops import Loop, Nest, expressions
 from derive.lower.runs import Axis, Copied, Run
-from derive.program import Equation, Relation
+from derive.program import Access, Equation, Relation
 
 
 def runs_source(c: Copied, name: str) -> TaskSource:
@@ -42,28 +41,33 @@ class _RunsWriter(_Writer):
         views, _, _ = self.named()
         self.views = views
         self.integers = self.told((), [s for s, _ in c.integers])
-        self.used |= {"kernel", "IntegerScratch", "Tile", "add_run", "list_places", "longest_first", "share", "zero"}
+        self.used |= {
+            "kernel",
+            "IntegerScratch",
+            "Tile",
+            "add_run",
+            "list_places",
+            "longest_first",
+            "share",
+            "zero",
+        }
         for axis in c.axes:
             self.listing(axis, name)
-        along = self.along(f"{name}_over_{c.axes[-1].row.name}")
         ways = [
-            Way(title, self.contiguous(i), (self.over(title, i),), self.described(i))
-            for i in c.across[::-1]
-            for title in (f"{name}_over_{i.name}",)
+            Way(
+                f"{name}_over_{i.name}",
+                self.contiguous(i),
+                (self.over(f"{name}_over_{i.name}", i),),
+                self.described(i),
+            )
+            for i in c.across[-1:]
         ]
-        kinds = {f"Real{len(v.indices)}" for v in views}
-        plain = TaskSource(
-            f"{name}_over_{c.axes[-1].row.name}",
-            "\n\n\n".join([*self.parts, along]),
-            views,
-            self.integers,
-            (),
-            frozenset(self.used | kinds),
-            self.nest,
-            self.described(None),
-        )
+        title = f"{name}_over_{c.axes[-1].row.name}" if ways else name
+        text = "\n\n\n".join([*self.parts, self.along(title)])
+        imports = frozenset(self.used | {f"Real{len(v.indices)}" for v in views})
+        plain = TaskSource(title, text, views, self.integers, (), imports, self.nest, self.described(None))
         offer = Offer(tuple(ways), self.integers, self.names, frozenset(self.used))
-        return choice_source(name, plain, [offer]) if ways else replace(plain, name=plain.name)
+        return choice_source(name, plain, [offer]) if ways else plain
 
     def shown(self) -> str:
         return str(self.c)
@@ -95,8 +99,8 @@ class _RunsWriter(_Writer):
             head = _wrapped(f"def {title}(", given, ") -> int:")
             doc = '    """The runs of an axis: rows r, and places q that they copy. How many there are."""'
             self.parts.append("\n".join(["@kernel", head, doc, *body]) + "\n")
-        given = ", ".join(self.names[s] for s in arguments)
-        self.called[axis.row] = f"{self.helpers[key]}(RUNS, {given})"
+        told = ", ".join(self.names[s] for s in arguments)
+        self.called[axis.row] = f"{self.helpers[key]}({{}}, {told})"
 
     def most_runs(self, axis: Axis) -> str:
         return " + ".join(map(self.turns, axis.runs))
@@ -119,7 +123,9 @@ class _RunsWriter(_Writer):
     # --- rooms -------------------------------------------------------------------------------
 
     def room(self, title: str, listed: Sequence[Axis], run: Axis | None) -> str:
-        parts = [f"5 * ({self.most_runs(a)}) + {self.size(a.row)} + 1 + {self.most_points(a)}" for a in listed]
+        parts = [
+            f"5 * ({self.most_runs(a)}) + 2 * {self.size(a.row)} + 1 + {self.most_points(a)}" for a in listed
+        ]
         parts += [f"5 * ({self.most_runs(run)}) + 2 * ({self.most_points(run)})"] if run is not None else []
         lines = [f"    room = {parts[0]}", *(f"    room += {p}" for p in parts[1:]), "    return room"]
         return self.room_of(title, self.integers, "Integers of one task.", lines)
@@ -128,22 +134,25 @@ class _RunsWriter(_Writer):
         """The places of each row, of all axes but the one that is run along."""
         at = "integer_scratch"
         if run is not None:
-            self.put("single = True  # has every row one place?")
+            self.put("single = True  # has no row two places?")
         self.starts: dict[Index, tuple[str, str]] = {}
+        self.only: dict[Index, str] = {}
         for axis in listed:
             row = axis.row.name
-            runs, starts, places = (self.name(sp.Dummy(), f"{w}_{row}") for w in ("runs", "starts", "places"))
+            words = "runs", "only", "starts", "places"
+            runs, only, starts, places = (self.name(sp.Dummy(), f"{w}_{row}") for w in words)
             self.put(f"{runs} = {at}")
-            self.put(f"{starts} = {runs} + 5 * ({self.most_runs(axis)})")
+            self.put(f"{only} = {runs} + 5 * ({self.most_runs(axis)})")
+            self.put(f"{starts} = {only} + {self.size(axis.row)}")
             self.put(f"{places} = {starts} + ({self.size(axis.row)} + 1)")
-            self.put(f"many = {self.called[axis.row].replace('RUNS', runs)}")
-            listed_places = f"list_places({runs}, many, {self.size(axis.row)}, {starts}, {places})"
+            self.put(f"many = {self.called[axis.row].format(runs)}")
+            listed_places = f"list_places({runs}, many, {self.size(axis.row)}, {only}, {starts}, {places})"
             self.put(listed_places if run is None else f"single = {listed_places} and single")
-            self.starts[axis.row] = starts, places
+            self.starts[axis.row], self.only[axis.row] = (starts, places), only
             at = f"{places} + ({self.most_points(axis)})"
         if run is not None:
             self.put(f"runs = {at}")
-            self.put(f"many = {self.called[run.row].replace('RUNS', 'runs')}")
+            self.put(f"many = {self.called[run.row].format('runs')}")
             self.put("length = longest_first(runs, many)")
 
     # --- tasks -------------------------------------------------------------------------------
@@ -171,24 +180,21 @@ class _RunsWriter(_Writer):
             self.put(f"for {at} in range({starts}[{row}], {starts}[{row} + 1]):", True)
             self.put(f"{self.names[axis.column]} = {places}[{at}]")
 
-    def line(self, view: object, changed: dict[Index, str], moves: dict[Index, str]) -> str:
-        at = ", ".join(changed.get(i, self.names[i]) for i in view.indices)  # type: ignore[attr-defined]
-        by = ", ".join(moves.get(i, "0") for i in view.indices)  # type: ignore[attr-defined]
-        comma = "," * (len(view.indices) == 1)  # type: ignore[attr-defined]
-        return f"{self.names[view]}.line(({at}{comma}), ({by}{comma}))"  # type: ignore[index]
+    def line(self, view: Access, changed: dict[Index, str], moves: dict[Index, str]) -> str:
+        at = ", ".join(changed.get(i, self.names[i]) for i in view.indices)
+        by = ", ".join(moves.get(i, "0") for i in view.indices)
+        comma = "," * (len(view.indices) == 1)
+        return f"{self.names[view]}.line(({at}{comma}), ({by}{comma}))"
 
-    def element(self, view: object, changed: dict[Index, str]) -> str:
-        at = ", ".join(changed.get(i, self.names[i]) for i in view.indices)  # type: ignore[attr-defined]
-        return f"{self.names[view]}[{at}]"  # type: ignore[index]
+    def element(self, view: Access, changed: dict[Index, str]) -> str:
+        at = ", ".join(changed.get(i, self.names[i]) for i in view.indices)
+        return f"{self.names[view]}[{at}]"
 
     def task(self, title: str, across: Index | None) -> str:
         signature = self.signature_of(
             self.views, self.integers, (), "tile: Tile", "integer_scratch: IntegerScratch"
         )
-        text = self.as_task(
-            title, signature, self.described(across), f"(integer_scratch={title}_table)"
-        )
-        return text
+        return self.as_task(title, signature, self.described(across), f"(integer_scratch={title}_table)")
 
     def along(self, title: str) -> str:
         """Lines of the last axis."""
@@ -200,14 +206,15 @@ class _RunsWriter(_Writer):
         r, q = self.names[run.row], self.names[run.column]
         self.put("lanes = tile.lanes")
         self.tables(listed, run)
-        self.used |= {"once", "list_pairs"}
-        self.put(f"single = once(runs, many, {self.size(run.row)}) and single")
+        self.used |= {"disjoint", "list_pairs"}
+        self.put("single = disjoint(runs, many) and single")
         self.put("# of a run at least a vector long, vectors are stored at once")
         self.put("whole = length if length >= lanes.width else 0")
         self.put("begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)")
         self.put(f"edge_rows = runs + 5 * ({self.most_runs(run)})")
         self.put(f"edge_places = edge_rows + ({self.most_points(run)})")
         self.put("edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)")
+        self.put(f"filled = whole + edges == {self.size(run.row)}")
         outer = [i for i in self.c.target.indices if i != run.row]
         if outer:
             self.items(outer)
@@ -231,17 +238,40 @@ class _RunsWriter(_Writer):
             self.put(f"{self.element(y, {})} {sign} {self.element(x, {})}")
             self.depth -= 1
 
+        def empty() -> None:
+            """Zeros in a whole line."""
+            size = self.size(run.row)
+            self.put(f"for start in range(0, {size}, lanes.width):", True)
+            nowhere = self.line(y, {run.row: "start"}, {run.row: "1"})
+            self.put(f"lanes.write_where({nowhere}, lanes.zero(), lanes.first({size} - start))")
+            self.depth -= 1
+
+        def blank() -> None:
+            """Zeros where the longest run does not reach."""
+            depth = self.depth
+            for span in ("begin", f"end, {self.size(run.row)}"):
+                self.put(f"for {r} in range({span}):", True)
+                self.put(f"{self.element(y, {})} = zero()")
+                self.depth = depth
+
         self.put("if single:", True)
         for axis in listed:
-            self.put(f"{self.names[axis.column]} = {self.starts[axis.row][1]}[{self.names[axis.row]}]")
+            self.put(f"{self.names[axis.column]} = {self.only[axis.row]}[{self.names[axis.row]}]")
+        columns = [self.names[axis.column] for axis in listed]
+        if columns:
+            least = columns[0] if len(columns) == 1 else f"min({', '.join(columns)})"
+            self.put(f"if {least} < 0:  # nothing is copied to this line", True)
+            empty()
+            self.put("continue")
+            self.depth = line + 1
         stored()
+        self.put("if not filled:", True)
+        blank()
+        self.depth -= 1
         others("=")
         self.put("continue")
         self.depth = line
-        for span in ("begin", f"end, {self.size(run.row)}"):
-            self.put(f"for {r} in range({span}):", True)
-            self.put(f"{self.element(y, {})} = zero()")
-            self.depth = line
+        blank()
         self.put("clear = whole")
         self.each_place(listed)
         depth = self.depth
@@ -254,13 +284,15 @@ class _RunsWriter(_Writer):
         self.put(f"lanes.write_where({to}, lanes.read({to}) + lanes.read({source}), lanes.where(True))")
         self.depth = depth + 1
         self.put("for start in range(whole // lanes.width * lanes.width, whole):", True)
-        self.put(f"{self.element(y, {run.row: 'begin + start'})} += {self.element(x, {run.column: 'runs[2] + start'})}")
+        self.put(
+            f"{self.element(y, {run.row: 'begin + start'})} += {self.element(x, {run.column: 'runs[2] + start'})}"
+        )
         self.depth = depth
         others("+=")
         self.depth = line
-        self.put("if clear > 0:  # nothing is copied to this line", True)
-        self.put(f"for {r} in range(begin, end):", True)
-        self.put(f"{self.element(y, {})} = zero()")
+        if listed:
+            self.put("if clear > 0:  # nothing was", True)
+            empty()
         made = f"{room}\n\n{self.task(title, None)}"
         self.names, self.taken = names, taken
         return made

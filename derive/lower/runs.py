@@ -51,9 +51,10 @@ class Axis:
 
 @dataclass(frozen=True, slots=True)
 class Copied:
-    """target[.., rows, ..] = sum of read[.., columns, ..] over what goes together along each axis.
+    """target[.., rows] = sum of read[.., columns] over what goes together along each axis.
 
-    of        the equations that it does, by their numbers in the program, if no others write to the target then
+    orders    where each axis of target and read is in the program's tensors
+    of        the equations that it does, by their numbers in the program; others may add to the target later
     sizes     of target indices, columns and laps, by index
     integers  what each symbol stands for
     pieces    the relations, for whom reads
@@ -61,6 +62,7 @@ class Copied:
 
     target: Access
     read: Access
+    orders: tuple[tuple[int, ...], tuple[int, ...]]
     axes: tuple[Axis, ...]
     of: tuple[int, ...]
     sizes: tuple[Range, ...]
@@ -73,6 +75,12 @@ class Copied:
         rows = {axis.row for axis in self.axes}
         return tuple(i for i in self.target.indices if i not in rows)
 
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What its kernel follows from: chains that have this in common may have one kernel."""
+        signs = tuple((str(s), s.is_positive, s.is_nonnegative) for s, _ in self.integers)
+        return str(self), signs
+
     def __str__(self) -> str:
         text = "".join(f"\n    {{ {', '.join(_constraints(piece))} }}" for piece in self.pieces)
         return f"{self.target} = {self.read} by the pieces{text}"
@@ -83,14 +91,16 @@ def _constraints(piece: Relation) -> list[str]:
 
 
 def copied(program: Program) -> list[Copied]:
-    """Every such chain of more than one piece, or of laps, as long as may be."""
+    """Every such chain, as long as may be; no shift alone that lanes do as well, along the last axis."""
     kept = {t.name for t in (*program.inputs, *program.outputs)}
     found, inside = list[Copied](), set[str]()
     for name in reversed(dict.fromkeys(eq.target.tensor for eq in program.equations)):
         if name in inside:
             continue
         chain = _Chain(program, name, kept)
-        if (made := chain.made()) is not None and (len(made.pieces) > 1 or chain.laps):
+        if (made := chain.made()) is not None and (
+            len(made.of) > 1 or chain.laps or chain.rows[-1] not in chain.pieces
+        ):
             found.append(made)
             inside |= chain.inside
     return found[::-1]
@@ -112,23 +122,38 @@ class _Chain:
         self.laps = 0
 
     def made(self) -> Copied | None:
+        """What has been found, in letters and an order of axes that do not depend on what it was found in."""
         while self.further():
             pass
         if not self.pieces:
             return None
-        named = _Named(self)
+        still = [i for i in self.rows if i not in self.pieces]
+        moving = [i for i in self.rows if i in self.pieces]
+        order = [*still, *moving]
+        table: dict[Index, Index] = {i: Index(f"r{k}") for k, i in enumerate(order)}
+        table |= {self.pieces[i][0][0]: Index(f"q{k}") for k, i in enumerate(order) if i in self.pieces}
+        laps = [
+            i for row in moving for _, piece in self.pieces[row] for i in piece.indices if isinstance(i, Lap)
+        ]
+        table |= {i: Lap(f"lap{k or ''}") for k, i in enumerate(laps)}
+        columns = [*still, *(self.pieces[i][0][0] for i in moving)]
+        named = _Named({table[i]: self.sizes[i] for i in (*order, *columns[len(still) :], *laps)})
         axes = []
-        for row in sorted(self.pieces, key=self.rows.index):
-            runs = [named.run(row, column, piece) for column, piece in self.pieces[row]]
+        for row in moving:
+            column = self.pieces[row][0][0]
+            runs = [
+                named.run(table[row], table[column], _renamed(piece, table)) for _, piece in self.pieces[row]
+            ]
             if not all(runs):
                 return None
-            axes.append(Axis(row, self.pieces[row][0][0], tuple(run for run in runs if run is not None)))
+            axes.append(Axis(table[row], table[column], tuple(run for run in runs if run is not None)))
         return Copied(
-            Access("target", *self.rows),
-            Access("source", *self.places),
+            Access("target", *(table[i] for i in order)),
+            Access("source", *(table[i] for i in columns)),
+            (tuple(map(self.rows.index, order)), tuple(map(self.places.index, columns))),
             tuple(axes),
             tuple(sorted(self.of)),
-            tuple(Range(i, extent(i)) for i in self.sizes),
+            tuple(Range(i, extent(i)) for i in named.sizes),
             tuple(named.integers.items()),
             tuple(named.pieces),
         )
@@ -136,16 +161,19 @@ class _Chain:
     def further(self) -> bool:
         """One tensor further back, if all that is written to it are copies along one more axis."""
         numbers = [n for n, eq in enumerate(self.program.equations) if eq.target.tensor == self.read]
-        if not self.of:  # what reads nothing fills in a number, and is left out where that is zero
-            numbers = [n for n in numbers if self.program.equations[n].reads]
+        if self.of and not self.between(self.read):
+            return False
+        steps = list[_Step]()
+        for n in numbers:
+            s = self.step(self.program.equations[n])
+            if s is None or (steps and s.key != steps[0].key):
+                break
+            steps.append(s)
+        if not steps or (self.of and len(steps) < len(numbers)):
+            return False
+        first, numbers = steps[0], numbers[: len(steps)]
         writers = [self.program.equations[n] for n in numbers]
-        if not writers or (self.of and not self.between(self.read)):
-            return False
-        steps = [self.step(eq) for eq in writers]
-        first = steps[0]
-        if first is None or (len(writers) > 1 and len(first.axes) > 1):
-            return False
-        if any(s is None or (s.read, s.places, s.rows) != (first.read, first.places, first.rows) for s in steps):
+        if len(writers) > 1 and len(first.axes) > 1:
             return False
         whole = self.program.tensors[self.read].shape
         if any(tuple(eq.relation.size(i) for i in eq.free) != whole for eq in writers):
@@ -156,7 +184,6 @@ class _Chain:
         self.read, self.places = first.read, list(first.places)
         self.sizes |= dict(zip(first.places, self.program.tensors[first.read].shape, strict=True))
         for s in steps:
-            assert s is not None
             for row, column, relation in s.axes:
                 self.pieces.setdefault(row, []).append((column, relation))
                 self.sizes |= {r.index: r.size for r in relation.ranges if isinstance(r.index, Lap)}
@@ -164,44 +191,24 @@ class _Chain:
 
     def between(self, name: str) -> bool:
         """Is a tensor read by the equations of this chain alone?"""
-        readers = [
-            n for n, eq in enumerate(self.program.equations) if name in {a.tensor for a in eq.reads}
-        ]
+        readers = [n for n, eq in enumerate(self.program.equations) if name in {a.tensor for a in eq.reads}]
         return name not in self.kept and set(readers) <= set(self.of)
 
     def step(self, eq: Equation) -> _Step | None:
         """What one equation copies, in the letters of the chain."""
-        if eq.reduce != "sum" or not isinstance(eq.body, Access) or isinstance(eq.body, IntegerAccess):
+        groups = tied(eq)
+        if groups is None:
             return None
-        read, own = eq.body, eq.relation
-        forms = (*own.zero, *own.nonneg)
-        if any(z.reads for z in forms) or any(len(g.indices) > 1 for g in own.nonneg):
-            return None
-        if not set(eq.bound) <= own.held or not {i for i in eq.free if i not in own.held} <= set(read.indices):
-            return None
-        rows = [i for i in eq.free if i in own.held]
-        tied = {row: _tied(row, forms) for row in rows}
-        loose = [i for i in read.indices if i not in eq.free and not any(i in group for group in tied.values())]
-        if len(rows) == len(loose) == 1:  # an edge that is repeated: whatever the row, it is that place
-            tied[rows[0]] |= _tied(loose[0], forms)
+        own, read = eq.relation, eq.reads[0]
         table: dict[Index, Index] = dict(zip(eq.free, self.places, strict=True))
-        groups = list[tuple[Index, Index, list[Index]]]()
-        for row, group in tied.items():
-            columns = [i for i in read.indices if i in group]
-            if len(columns) != 1 or columns[0] == row or len(group & set(eq.free)) != 1:
-                return None
+        axes = list[tuple[Index, Index, Relation]]()
+        for row, column, laps in groups:
             if table[row] not in self.rows:
                 return None  # something is copied along this axis already
-            table[columns[0]] = Index(f"q{self.rows.index(table[row])}")
-            laps = [i for i in eq.bound if i in group and i != columns[0]]
+            table[column] = Index(f"q{self.rows.index(table[row])}")
             for i in laps:
                 table[i] = Lap(f"lap{self.laps or ''}")
                 self.laps += 1
-            groups.append((row, columns[0], laps))
-        if not groups or set(own.indices) - table.keys():
-            return None
-        axes = list[tuple[Index, Index, Relation]]()
-        for row, column, laps in groups:
             mine = {row, column, *laps}
             relation = Relation(
                 tuple(Range(table[i], own.size(i)) for i in (row, column, *laps)),
@@ -212,7 +219,34 @@ class _Chain:
         return _Step(read.tensor, tuple(table[i] for i in read.indices), tuple(axes))
 
 
-def _tied(i: Index, forms: Sequence[Affine]) -> set[Index]:
+def tied(eq: Equation) -> list[tuple[Index, Index, list[Index]]] | None:
+    """Of an equation that copies along axes: each one's index, that of the read, and laps. None of any other."""
+    if eq.reduce != "sum" or not isinstance(eq.body, Access) or isinstance(eq.body, IntegerAccess):
+        return None
+    read, own = eq.body, eq.relation
+    forms = (*own.zero, *own.nonneg)
+    if any(z.reads for z in forms) or any(len(g.indices) > 1 for g in own.nonneg):
+        return None
+    rows = [i for i in eq.free if i in own.held]
+    groups = {row: _group(row, forms) for row in rows}
+    loose = [i for i in read.indices if i not in eq.free and not any(i in group for group in groups.values())]
+    if len(rows) == len(loose) == 1:  # an edge that is repeated: whatever the row, it is that place
+        groups[rows[0]] |= _group(loose[0], forms)
+    found = list[tuple[Index, Index, list[Index]]]()
+    for row, group in groups.items():
+        columns = [i for i in read.indices if i in group]
+        if len(columns) != 1 or columns[0] == row or len(group & set(eq.free)) != 1:
+            return None
+        laps = [i for i in eq.bound if i in group and i != columns[0]]
+        if not all(isinstance(i, Lap) for i in laps):
+            return None  # a window
+        found.append((row, columns[0], laps))
+    moving = {i for row, column, laps in found for i in (row, column, *laps)}
+    still = set(own.indices) - moving
+    return found if found and still <= set(read.indices) & set(eq.free) else None
+
+
+def _group(i: Index, forms: Sequence[Affine]) -> set[Index]:
     """The indices that constraints tie to this one, itself among them."""
     group = {i}
     while more := {j for form in forms if group & set(form.indices) for j in form.indices} - group:
@@ -229,15 +263,25 @@ class _Step:
     axes: tuple[tuple[Index, Index, Relation], ...]
 
     @property
-    def rows(self) -> tuple[Index, ...]:
-        return tuple(row for row, *_ in self.axes)
+    def key(self) -> tuple[str, tuple[Index, ...], tuple[Index, ...]]:
+        """In what pieces of one copy agree."""
+        return self.read, self.places, tuple(row for row, *_ in self.axes)
+
+
+def _renamed(piece: Relation, table: dict[Index, Index]) -> Relation:
+    return Relation(
+        tuple(Range(table[r.index], r.size) for r in piece.ranges),
+        tuple(z.replaced(table) for z in piece.zero),
+        tuple(g.replaced(table) for g in piece.nonneg),
+    )
 
 
 class _Named:
     """Integers of a chain: extents, and for each other formula in its constraints one symbol."""
 
-    def __init__(self, chain: _Chain) -> None:
-        self.integers: dict[sp.Symbol, sp.Expr] = {extent(i): size for i, size in chain.sizes.items()}
+    def __init__(self, sizes: dict[Index, sp.Expr]) -> None:
+        self.sizes = sizes
+        self.integers: dict[sp.Symbol, sp.Expr] = {extent(i): size for i, size in sizes.items()}
         self.made: dict[sp.Expr, sp.Symbol] = {}
         self.pieces = list[Relation]()
 
@@ -296,4 +340,4 @@ def _run(steps: Sequence[Step], row: Index, column: Index) -> Run | None:
     return Run(before, loop.index, loop.low, loop.high, *map(sp.expand, ends))
 
 
-__all__ = ["Axis", "Copied", "Run", "copied"]
+__all__ = ["Axis", "Copied", "Run", "copied", "tied"]

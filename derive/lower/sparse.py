@@ -20,6 +20,7 @@ import sympy as sp
 from derive.language import Index, Lap
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Loop, Nest, ResidueLoop, Step
+from derive.lower.runs import tied
 from derive.lower.solve import Solver
 from derive.program import Access, Affine, Equation, IntegerAccess, Relation
 
@@ -63,10 +64,9 @@ def sparse(eq: Equation, ways: Sequence[Lanes], rank: Sequence[Index]) -> Sparse
     weight = sp.Mul(*(f for f in sp.Mul.make_args(eq.body) if f != read))
     known = weight.free_symbols & set(eq.relation.indices) <= group and weight * read == eq.body
     plain = not any(form.reads for form in (*own, *others)) and not isinstance(read, IntegerAccess)
-    tied = any(len(form.indices) > 1 for form in own if form in eq.relation.nonneg)
     if (
         row not in group
-        or not tied  # a few runs of places
+        or tied(eq) is not None  # a few runs of places
         or len(columns) != 1
         or columns[0] == row
         or weight.has(Access)

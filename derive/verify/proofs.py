@@ -830,7 +830,7 @@ def phases(source: Source, derivation: Derivation) -> Iterator[tuple[Bound, tupl
                 f"{name} has {len(program.phases)} phases in the file and {len(derived)} derived"
             )
         for phase, d in zip(program.phases, derived, strict=True):
-            yield bound(phase), (d.equation,)
+            yield bound(phase), d.several or (d.equation,)
         for joint in program.joints:
             yield bound(joint.phase), tuple(derived[k].equation for k in joint.of)
 

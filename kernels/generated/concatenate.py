@@ -8,14 +8,21 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
+    IntegerScratch,
     Phase,
     Program,
     Real3,
     Task,
     Tensor,
     Tile,
+    add_run,
     ceil_div,
     choice,
+    disjoint,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
     require_abi,
     share,
     task,
@@ -25,62 +32,124 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def y_from_x_plain(y: Real3, x: Real3, N: int, C: int, R: int, D: int, task: int, tasks: int) -> None:
-    """y[n,c,r] += sum[d] x[n,d,r]   { d = c }
-
-    scatter, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for c in range(C):
-            y[n, c, r] = zero()
-        for c in range(min(C, D)):
-            d = c
-            y[n, c, r] += x[n, d, r]
+@kernel
+def y_from_x_runs(runs: IntegerScratch, R: int, Q: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = 0, min(R, Q)
+    many = add_run(runs, many, low, 1, low, 1, end - low)
+    return many
 
 
-@task
-def y_from_x_over_r(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r."""
+
+def y_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R2, Q2))
+    return room
+
+
+@task(integer_scratch=y_from_x_over_r2_table)
+def y_from_x_over_r2(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, runs over r2."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * C, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = y_from_x_runs(runs, R2, Q2)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R2, Q2))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R2
+    blocks = ceil_div(R1, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
     for item in range(first, last):
-        n = item // C * tile.lines
-        c = item % C
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            d = c
-            if 0 <= d < D:
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    x_lanes = lanes.read_where(x.line((plane, d, r), (0, 0, 1)), active)
-                    total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(y.line((plane, c, r), (0, 0, 1)), result, active)
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r1 in range(block, min(block + tile.lines, R1)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r2 in range(begin):
+                        target[r0, r1, r2] = zero()
+                    for r2 in range(end, R2):
+                        target[r0, r1, r2] = zero()
+                for at in range(edges):
+                    r2, q2 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2] = source[r0, r1, q2]
+                continue
+            for r2 in range(begin):
+                target[r0, r1, r2] = zero()
+            for r2 in range(end, R2):
+                target[r0, r1, r2] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(target.line((r0,
+                        r1, begin + start), (0, 0, 1))) + lanes.read(source.line((r0, r1, runs[2] + start), (0, 0,
+                        1))), lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, begin + start] += source[r0, r1, runs[2] + start]
+            for at in range(edges):
+                r2, q2 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2] += source[r0, r1, q2]
 
 
-@choice(y_from_x_over_r, y_from_x_plain, merges={"N": (0, 0), "R": (2, 2)})
-def y_from_x(y: Real3, x: Real3, N: int, C: int, R: int, D: int, tile: Tile) -> Task[...]:
-    """y[n,c,r] += sum[d] x[n,d,r]   { d = c }
+def y_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R2 + 1 + min(R2, Q2)
+    return room
 
-    lanes over r
-    else scatter, tasks share n r
+
+@task(integer_scratch=y_from_x_over_r1_table)
+def y_from_x_over_r1(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r2 = integer_scratch
+    only_r2 = runs_r2 + 5 * (1)
+    starts_r2 = only_r2 + R2
+    places_r2 = starts_r2 + (R2 + 1)
+    many = y_from_x_runs(runs_r2, R2, Q2)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    total = total + lanes.read(source.line((r0, r1, q2), (0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2), (0, 1, 0)), total, lanes.where(True))
+
+
+@choice(y_from_x_over_r1, y_from_x_over_r2, merges={"R0": (0, 0), "R1": (1, 1)})
+def y_from_x(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2] += sum[q2] source[r0,r1,q2]   { q2 = r2 }
+
+    copies along r2 at once, lanes over r1 where it is contiguous
+    else copies along r2 at once, runs over r2
     """
-    if tile.lanes.width <= 8 * R:
-        return y_from_x_over_r
-    return y_from_x_plain
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return y_from_x_over_r1
+    return y_from_x_over_r2
 
 
 @task
@@ -146,63 +215,244 @@ def y_from_z(y: Real3, z: Real3, N: int, C: int, R: int, E: int, D: int, add: in
     return y_from_z_plain
 
 
-@task
-def gz_from_gy_plain(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, task: int, tasks: int) -> None:
-    """gz[n,e,r] += sum[c] gy[n,c,r]   { e + D = c }
-
-    scatter, tasks share n r
-    """
-    first, last = share(N * R, task, tasks)
-    for item in range(first, last):
-        n = item // R
-        r = item % R
-        for e in range(E):
-            gz[n, e, r] = zero()
-        for e in range(max(0, -D), min(E, C - D)):
-            c = e + D
-            gz[n, e, r] += gy[n, c, r]
+@kernel
+def gz_from_gy_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, -z3), min(R, -z3 + Q)
+    many = add_run(runs, many, low, 1, z3 + low, 1, end - low)
+    return many
 
 
-@task
-def gz_from_gy_over_r(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r."""
+
+def gz_from_gy_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R2, Q2))
+    return room
+
+
+@task(integer_scratch=gz_from_gy_over_r2_table)
+def gz_from_gy_over_r2(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, z0: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, runs over r2."""
     lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * E, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = gz_from_gy_runs(runs, R2, Q2, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R2, Q2))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R2
+    blocks = ceil_div(R1, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
     for item in range(first, last):
-        n = item // E * tile.lines
-        e = item % E
-        for start in range(0, R, lanes.width):
-            r = max(0, min(start, R - lanes.width))
-            count = min(lanes.width, R - r)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            c = e + D
-            if 0 <= c < C:
-                for u in range(tile.lines):
-                    plane = min(n + u, N - 1)
-                    gy_lanes = lanes.read_where(gy.line((plane, c, r), (0, 0, 1)), active)
-                    total[0, u] = total[0, u] + gy_lanes
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(gz.line((plane, e, r), (0, 0, 1)), result, active)
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r1 in range(block, min(block + tile.lines, R1)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r2 in range(begin):
+                        target[r0, r1, r2] = zero()
+                    for r2 in range(end, R2):
+                        target[r0, r1, r2] = zero()
+                for at in range(edges):
+                    r2, q2 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2] = source[r0, r1, q2]
+                continue
+            for r2 in range(begin):
+                target[r0, r1, r2] = zero()
+            for r2 in range(end, R2):
+                target[r0, r1, r2] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(target.line((r0,
+                        r1, begin + start), (0, 0, 1))) + lanes.read(source.line((r0, r1, runs[2] + start), (0, 0,
+                        1))), lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, begin + start] += source[r0, r1, runs[2] + start]
+            for at in range(edges):
+                r2, q2 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2] += source[r0, r1, q2]
 
 
-@choice(gz_from_gy_over_r, gz_from_gy_plain, merges={"N": (0, 0), "R": (2, 2)})
-def gz_from_gy(gz: Real3, gy: Real3, N: int, C: int, R: int, E: int, D: int, tile: Tile) -> Task[...]:
-    """gz[n,e,r] += sum[c] gy[n,c,r]   { e + D = c }
+def gz_from_gy_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R2 + 1 + min(R2, Q2)
+    return room
 
-    lanes over r
-    else scatter, tasks share n r
+
+@task(integer_scratch=gz_from_gy_over_r1_table)
+def gz_from_gy_over_r1(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, z0: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r2 = integer_scratch
+    only_r2 = runs_r2 + 5 * (1)
+    starts_r2 = only_r2 + R2
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gz_from_gy_runs(runs_r2, R2, Q2, z0)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    total = total + lanes.read(source.line((r0, r1, q2), (0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2), (0, 1, 0)), total, lanes.where(True))
+
+
+@choice(gz_from_gy_over_r1, gz_from_gy_over_r2, merges={"R0": (0, 0), "R1": (1, 1)})
+def gz_from_gy(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, z0: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2] += sum[q2] source[r0,r1,q2]   { r2 + z0 = q2 }
+
+    copies along r2 at once, lanes over r1 where it is contiguous
+    else copies along r2 at once, runs over r2
     """
-    if tile.lanes.width <= 8 * R:
-        return gz_from_gy_over_r
-    return gz_from_gy_plain
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gz_from_gy_over_r1
+    return gz_from_gy_over_r2
+
+
+@kernel
+def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = 0, min(R, Q)
+    many = add_run(runs, many, low, 1, low, 1, end - low)
+    return many
+
+
+
+def gx_from_gy_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R2, Q2))
+    return room
+
+
+@task(integer_scratch=gx_from_gy_over_r2_table)
+def gx_from_gy_over_r2(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, runs over r2."""
+    lanes = tile.lanes
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = gx_from_gy_runs(runs, R2, Q2)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R2, Q2))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R2
+    blocks = ceil_div(R1, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r1 in range(block, min(block + tile.lines, R1)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r2 in range(begin):
+                        target[r0, r1, r2] = zero()
+                    for r2 in range(end, R2):
+                        target[r0, r1, r2] = zero()
+                for at in range(edges):
+                    r2, q2 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2] = source[r0, r1, q2]
+                continue
+            for r2 in range(begin):
+                target[r0, r1, r2] = zero()
+            for r2 in range(end, R2):
+                target[r0, r1, r2] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(source.line((r0,
+                        r1, runs[2] + start), (0, 0, 1))), lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, begin + start), (0, 0, 1)), lanes.read(target.line((r0,
+                        r1, begin + start), (0, 0, 1))) + lanes.read(source.line((r0, r1, runs[2] + start), (0, 0,
+                        1))), lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, begin + start] += source[r0, r1, runs[2] + start]
+            for at in range(edges):
+                r2, q2 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2] += source[r0, r1, q2]
+
+
+def gx_from_gy_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, Q2: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R2 + 1 + min(R2, Q2)
+    return room
+
+
+@task(integer_scratch=gx_from_gy_over_r1_table)
+def gx_from_gy_over_r1(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r2 at once, lanes over r1 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r2 = integer_scratch
+    only_r2 = runs_r2 + 5 * (1)
+    starts_r2 = only_r2 + R2
+    places_r2 = starts_r2 + (R2 + 1)
+    many = gx_from_gy_runs(runs_r2, R2, Q2)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // blocks
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            for start in range(0, R1, lanes.width):
+                r1 = max(0, min(start, R1 - lanes.width))
+                total = lanes.zero()
+                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
+                    q2 = places_r2[at_r2]
+                    total = total + lanes.read(source.line((r0, r1, q2), (0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2), (0, 1, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gy_over_r1, gx_from_gy_over_r2, merges={"R0": (0, 0), "R1": (1, 1)})
+def gx_from_gy(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q2: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2] += sum[q2] source[r0,r1,q2]   { r2 = q2 }
+
+    copies along r2 at once, lanes over r1 where it is contiguous
+    else copies along r2 at once, runs over r2
+    """
+    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
+        return gx_from_gy_over_r1
+    return gx_from_gy_over_r2
 
 
 def sizes(N: int, D: int, R: int, E: int) -> dict[str, int]:
@@ -247,7 +497,8 @@ DEFINITION = Definition(
                 Phase(  # y[n,c,r] += sum[d] x[n,d,r]
                     y_from_x,
                     ('y', 'x'),
-                    ('N', 'z0', 'R', 'D'),
+                    ('N', 'R', 'z0', 'D'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('x',),
                 ),
                 Phase(  # y[n,c,r] += sum[e] z[n,e,r]
@@ -265,13 +516,15 @@ DEFINITION = Definition(
                 Phase(  # gz[n,e,r] += sum[c] gy[n,c,r]
                     gz_from_gy,
                     ('gz', 'gy'),
-                    ('N', 'z0', 'R', 'E', 'D'),
+                    ('N', 'R', 'E', 'z0', 'D'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('gy',),
                 ),
-                Phase(  # gx[n,d,r] += sum[c] gy[n,c,r]  # as y[n,c,r]
-                    y_from_x,
+                Phase(  # gx[n,d,r] += sum[c] gy[n,c,r]
+                    gx_from_gy,
                     ('gx', 'gy'),
-                    ('N', 'D', 'R', 'z0'),
+                    ('N', 'R', 'D', 'z0'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('gy',),
                 ),
             ),
@@ -280,10 +533,11 @@ DEFINITION = Definition(
             inputs=('x', 'z', 'tx', 'tz'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n,c,r] += sum[d] tx[n,d,r]  # as y[n,c,r]
+                Phase(  # ty[n,c,r] += sum[d] tx[n,d,r]
                     y_from_x,
                     ('ty', 'tx'),
-                    ('N', 'z0', 'R', 'D'),
+                    ('N', 'R', 'z0', 'D'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('tx',),
                 ),
                 Phase(  # ty[n,c,r] += sum[e] tz[n,e,r]  # as y[n,c,r]
@@ -298,10 +552,11 @@ DEFINITION = Definition(
             inputs=('x', 'z', 'gy', 'hgx', 'hgz'),
             outputs=('hx', 'hz', 'hgy'),
             phases=(
-                Phase(  # hgy[n,c,r] += sum[d] hgx[n,d,r]  # as y[n,c,r]
+                Phase(  # hgy[n,c,r] += sum[d] hgx[n,d,r]
                     y_from_x,
                     ('hgy', 'hgx'),
-                    ('N', 'z0', 'R', 'D'),
+                    ('N', 'R', 'z0', 'D'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('hgx',),
                 ),
                 Phase(  # hgy[n,c,r] += sum[e] hgz[n,e,r]  # as y[n,c,r]
@@ -316,24 +571,27 @@ DEFINITION = Definition(
             inputs=('x', 'z', 'gy', 'tx', 'tz', 'tgy'),
             outputs=('tgx', 'tgz'),
             phases=(
-                Phase(  # tgz[n,e,r] += sum[c] tgy[n,c,r]  # as gz[n,e,r]
+                Phase(  # tgz[n,e,r] += sum[c] tgy[n,c,r]
                     gz_from_gy,
                     ('tgz', 'tgy'),
-                    ('N', 'z0', 'R', 'E', 'D'),
+                    ('N', 'R', 'E', 'z0', 'D'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('tgy',),
                 ),
-                Phase(  # tgx[n,d,r] += sum[c] tgy[n,c,r]  # as y[n,c,r]
-                    y_from_x,
+                Phase(  # tgx[n,d,r] += sum[c] tgy[n,c,r]
+                    gx_from_gy,
                     ('tgx', 'tgy'),
-                    ('N', 'D', 'R', 'z0'),
+                    ('N', 'R', 'D', 'z0'),
+                    axes=((0, 2, 1), (0, 2, 1)),
                     linear=('tgy',),
                 ),
             ),
         ),
     },
     report=(
-        'y_from_x: lanes over r; else scatter, tasks share n r',
+        'y_from_x: copies along r2 at once, lanes over r1 where it is contiguous; else copies along r2 at once, runs over r2',
         'y_from_z: lanes over r; else scatter, tasks share n r',
-        'gz_from_gy: lanes over r; else scatter, tasks share n r',
+        'gz_from_gy: copies along r2 at once, lanes over r1 where it is contiguous; else copies along r2 at once, runs over r2',
+        'gx_from_gy: copies along r2 at once, lanes over r1 where it is contiguous; else copies along r2 at once, runs over r2',
     ),
 )

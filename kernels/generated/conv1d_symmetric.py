@@ -20,7 +20,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -31,13 +30,12 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
-    select,
     share,
     task,
     zero,
@@ -46,213 +44,8 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 + z1), min(R3, lap*z0 + Q + z1)):
-                q = r3 - lap*z0 - z1
-                x_padded[r0, r1, r2, r3] += x[r0, r1, r2, q]
-
-
-@task
-def x_padded_from_x_over_r2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R3)
-        r1 = item // R3 % R1
-        r3 = item % R3
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for lap in range(LAP):
-                q = r3 - lap*z0 - z1
-                if 0 <= q < Q:
-                    x_lanes = lanes.read_where(x.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-                    total = total + x_lanes
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            r3_last = r3 + (count - 1)
-            whole = count == lanes.width and r3 - z0*LAP + z0 - z1 >= 0 and r3_last - z1 < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                q = r3 - lap*z0 - z1
-                if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read(x.line((r0, r1, plane, q), (0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + x_lanes
-                else:
-                    inside = active & lanes.within(q, 1, Q)
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]   { r3 - z1 = z0*lap + q }
-
-    lanes over r2 where it is contiguous
-    or lanes over r3
-    else scatter, tasks share r0 r1 r2
-    """
-    if tile.lanes.width <= R2 and x_padded.stride(2) == 1 and x.stride(2) == 1:
-        return x_padded_from_x_over_r2
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_over_r3
-    return x_padded_from_x_plain
-
-
-@task
-def x_padded_from_x_2_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]   { z0*lap + z1 - 1 = q + r3 }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        if add == 0:
-            for r3 in range(R3):
-                x_padded[r0, r1, r2, r3] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 - Q + z1), min(R3, lap*z0 + z1)):
-                q = -r3 + lap*z0 + z1 - 1
-                x_padded[r0, r1, r2, r3] += x[r0, r1, r2, q]
-
-
-@task
-def x_padded_from_x_2_over_r2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R3)
-        r1 = item // R3 % R1
-        r3 = item % R3
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for lap in range(LAP):
-                q = -r3 + lap*z0 + z1 - 1
-                if 0 <= q < Q:
-                    x_lanes = lanes.read_where(x.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-                    total = total + x_lanes
-            if add != 0:
-                total = total + lanes.read_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_2_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R3 - r3)
-            r3_last = r3 + (count - 1)
-            whole = count == lanes.width and -r3_last + z1 - 1 >= 0 and -r3 + z0*LAP - z0 + z1 - 1 < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                q = -r3 + lap*z0 + z1 - 1
-                if whole:
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read(x.line((r0, r1, plane, q), (0, 0, 0, -1)))
-                        total[0, u] = total[0, u] + x_lanes
-                else:
-                    inside = active & lanes.within(q, -1, Q)
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, -1)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_from_x_2_over_r2, x_padded_from_x_2_over_r3, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]   { z0*lap + z1 - 1 = q + r3 }
-
-    lanes over r2 where it is contiguous
-    or lanes over r3
-    else scatter, tasks share r0 r1 r2
-    """
-    if tile.lanes.width <= R2 and x_padded.stride(2) == 1 and x.stride(2) == 1:
-        return x_padded_from_x_2_over_r2
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_2_over_r3
-    return x_padded_from_x_2_plain
-
-
 @kernel
-def x_padded_from_x_3_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int,
+def x_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int,
         z7: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
@@ -266,30 +59,31 @@ def x_padded_from_x_3_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: 
 
 
 
-def x_padded_from_x_3_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+def x_padded_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
     room = 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
     return room
 
 
-@task(integer_scratch=x_padded_from_x_3_over_r3_table)
-def x_padded_from_x_3_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+@task(integer_scratch=x_padded_from_x_over_r3_table)
+def x_padded_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
         LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs = integer_scratch
-    many = x_padded_from_x_3_runs(runs, R3, Q3, LAP, z0, z1, LAP1, z2)
+    many = x_padded_from_x_runs(runs, R3, Q3, LAP, z0, z1, LAP1, z2)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP + LAP1)
     edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -302,6 +96,11 @@ def x_padded_from_x_3_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
@@ -328,29 +127,27 @@ def x_padded_from_x_3_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2
             for at in range(edges):
                 r3, q3 = edge_rows[at], edge_places[at]
                 target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
 
 
-def x_padded_from_x_3_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+def x_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
     return room
 
 
-@task(integer_scratch=x_padded_from_x_3_over_r2_table)
-def x_padded_from_x_3_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+@task(integer_scratch=x_padded_from_x_over_r2_table)
+def x_padded_from_x_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
         LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_from_x_3_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    many = x_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -367,202 +164,22 @@ def x_padded_from_x_3_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2
                 lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
 
 
-def x_padded_from_x_3_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    return room
-
-
-@task(integer_scratch=x_padded_from_x_3_over_r1_table)
-def x_padded_from_x_3_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
-        LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_from_x_3_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    blocks = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * blocks)
-        r2 = item // blocks % R2
-        block = item % blocks * tile.lines
-        for r3 in range(block, min(block + tile.lines, R3)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
-
-
-def x_padded_from_x_3_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    return room
-
-
-@task(integer_scratch=x_padded_from_x_3_over_r0_table)
-def x_padded_from_x_3_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
-        LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_from_x_3_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    blocks = ceil_div(R3, tile.lines)
-    first, last = share(R1 * R2 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * blocks)
-        r2 = item // blocks % R2
-        block = item % blocks * tile.lines
-        for r3 in range(block, min(block + tile.lines, R3)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
-
-
-@choice(x_padded_from_x_3_over_r2, x_padded_from_x_3_over_r1, x_padded_from_x_3_over_r0, x_padded_from_x_3_over_r3,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def x_padded_from_x_3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
-        LAP1: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
+@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+        z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3] += sum[q3,lap,lap1] source[r0,r1,r2,q3]
     { r3 - z1 = z0*lap + q3, z0*lap1 + z2 - 1 = q3 + r3 }
 
     copies along r3 at once, lanes over r2 where it is contiguous
-    or copies along r3 at once, lanes over r1 where it is contiguous
-    or copies along r3 at once, lanes over r0 where it is contiguous
     else copies along r3 at once, runs over r3
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
-        return x_padded_from_x_3_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return x_padded_from_x_3_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return x_padded_from_x_3_over_r0
-    return x_padded_from_x_3_over_r3
-
-
-@task
-def gx_from_gx_padded_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        if add == 0:
-            for q in range(Q):
-                gx[r0, r1, r2, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R3 - z1)):
-                r3 = q + lap*z0 + z1
-                gx[r0, r1, r2, q] += gx_padded[r0, r1, r2, r3]
-
-
-@task
-def gx_from_gx_padded_over_r2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for lap in range(LAP):
-                r3 = q + lap*z0 + z1
-                if 0 <= r3 < R3:
-                    gx_padded_lanes = lanes.read_where(gx_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-                    total = total + gx_padded_lanes
-            if add != 0:
-                total = total + lanes.read_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-            lanes.write_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-@task
-def gx_from_gx_padded_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int,
-        z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + z1 >= 0 and z0*LAP - z0 + q_last + z1 < R3
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                r3 = q + lap*z0 + z1
-                if whole or (count == lanes.width and 0 <= r3 < R3 - (lanes.width - 1)):
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        gx_padded_lanes = lanes.read(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + gx_padded_lanes
-                else:
-                    inside = active & lanes.within(r3, 1, R3)
-                    for u in range(tile.lines):
-                        plane = min(r2 + u, R2 - 1)
-                        gx_padded_lanes = lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside)
-                        total[0, u] = select(inside, total[0, u] + gx_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), active)
-                    lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
-
-
-@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, add: int, tile: Tile) -> Task[...]:
-    """gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
-
-    lanes over r2 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0 r1 r2
-    """
-    if tile.lanes.width <= R2 and gx.stride(2) == 1 and gx_padded.stride(2) == 1:
-        return gx_from_gx_padded_over_r2
-    if tile.lanes.width <= 8 * Q:
-        return gx_from_gx_padded_over_q
-    return gx_from_gx_padded_plain
+        return x_padded_from_x_over_r2
+    return x_padded_from_x_over_r3
 
 
 @kernel
-def gx_from_gx_padded_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int,
+def gx_from_gx_padded_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int, LAP6: int,
         z7: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
@@ -576,30 +193,31 @@ def gx_from_gx_padded_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4
 
 
 
-def gx_from_gx_padded_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+def gx_from_gx_padded_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
     room = 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
     return room
 
 
-@task(integer_scratch=gx_from_gx_padded_2_over_r3_table)
-def gx_from_gx_padded_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+@task(integer_scratch=gx_from_gx_padded_over_r3_table)
+def gx_from_gx_padded_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
         LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs = integer_scratch
-    many = gx_from_gx_padded_2_runs(runs, R3, Q3, LAP, z0, z1, LAP1, z2)
+    many = gx_from_gx_padded_runs(runs, R3, Q3, LAP, z0, z1, LAP1, z2)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP + LAP1)
     edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -612,6 +230,11 @@ def gx_from_gx_padded_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, 
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
@@ -638,29 +261,27 @@ def gx_from_gx_padded_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, 
             for at in range(edges):
                 r3, q3 = edge_rows[at], edge_places[at]
                 target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
 
 
-def gx_from_gx_padded_2_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
+def gx_from_gx_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
     return room
 
 
-@task(integer_scratch=gx_from_gx_padded_2_over_r2_table)
-def gx_from_gx_padded_2_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+@task(integer_scratch=gx_from_gx_padded_over_r2_table)
+def gx_from_gx_padded_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
         LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    many = gx_from_gx_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -677,93 +298,18 @@ def gx_from_gx_padded_2_over_r2(target: Real4, source: Real4, R0: int, R1: int, 
                 lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
 
 
-def gx_from_gx_padded_2_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_2_over_r1_table)
-def gx_from_gx_padded_2_over_r1(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
-        LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    blocks = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R2 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * blocks)
-        r2 = item // blocks % R2
-        block = item % blocks * tile.lines
-        for r3 in range(block, min(block + tile.lines, R3)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 1, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3), (0, 1, 0, 0)), total, lanes.where(True))
-
-
-def gx_from_gx_padded_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_2_over_r0_table)
-def gx_from_gx_padded_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
-        LAP1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_2_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    blocks = ceil_div(R3, tile.lines)
-    first, last = share(R1 * R2 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * blocks)
-        r2 = item // blocks % R2
-        block = item % blocks * tile.lines
-        for r3 in range(block, min(block + tile.lines, R3)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    total = total + lanes.read(source.line((r0, r1, r2, q3), (1, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
-
-
-@choice(gx_from_gx_padded_2_over_r2, gx_from_gx_padded_2_over_r1, gx_from_gx_padded_2_over_r0,
-    gx_from_gx_padded_2_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_from_gx_padded_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
+@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int,
         LAP1: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3] += sum[q3,lap,lap1] source[r0,r1,r2,q3]
     { z0*lap + z1 - 1 = q3 + r3, q3 - z2 = z0*lap1 + r3 }
 
     copies along r3 at once, lanes over r2 where it is contiguous
-    or copies along r3 at once, lanes over r1 where it is contiguous
-    or copies along r3 at once, lanes over r0 where it is contiguous
     else copies along r3 at once, runs over r3
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
-        return gx_from_gx_padded_2_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_2_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_2_over_r0
-    return gx_from_gx_padded_2_over_r3
+        return gx_from_gx_padded_over_r2
+    return gx_from_gx_padded_over_r3
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:
@@ -830,13 +376,7 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
                 Phase(  # y[n,g,o,p0] += sum[c,k0,xpadded3] w[g,o,c,k0]*x_padded[n,g,c,xpadded3]  # as y[n,g,o,p0] of conv1d
@@ -852,17 +392,6 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('x_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('x',),
-                    ),
-                    of=(0, 1),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
@@ -871,13 +400,7 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0] gy[n,g,o,p0]  # as gb[g,o] of conv1d
@@ -899,37 +422,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'C', 'K0', 'X_PADDED3', 0, 'd0', 's0'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X3', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('gx_padded',),
-                ),
                 Phase(  # gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
                     linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('x_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('x',),
-                    ),
-                    of=(0, 1),
-                ),
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q] += sum[r3,lap] gx_padded[r0,r1,r2,r3]
-                        gx_from_gx_padded_2,
-                        ('gx', 'gx_padded'),
-                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(5, 6),
                 ),
             ),
         ),
@@ -940,25 +437,13 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('tx',),
                 ),
                 Phase(  # ty[n,g,o,p0] += sum[c,k0,xpadded3] tw[g,o,c,k0]*x_padded[n,g,c,xpadded3]  # as y[n,g,o,p0] of conv1d
@@ -980,26 +465,6 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('x_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('x',),
-                    ),
-                    of=(0, 1),
-                ),
-                Joint(
-                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('tx_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('tx',),
-                    ),
-                    of=(2, 3),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
@@ -1008,25 +473,13 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('hgx',),
                 ),
                 Phase(  # hgy[n,g,o,p0] += sum[c,k0,xpadded3] hgx_padded[n,g,c,xpadded3]*w[g,o,c,k0]  # as y[n,g,o,p0] of conv1d
@@ -1060,46 +513,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx[r0,r1,r2,q] += sum[r3,lap] hx_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X3', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q] += sum[r3,lap] hx_padded[r0,r1,r2,r3]  # as gx[r0,r1,r2,q]
+                Phase(  # hx[r0,r1,r2,q] += sum[r3,lap] hx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
                     linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('x_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('x',),
-                    ),
-                    of=(0, 1),
-                ),
-                Joint(
-                    Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('hgx_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('hgx',),
-                    ),
-                    of=(2, 3),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q] += sum[r3,lap] hx_padded[r0,r1,r2,r3]
-                        gx_from_gx_padded_2,
-                        ('hx', 'hx_padded'),
-                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(9, 10),
                 ),
             ),
         ),
@@ -1110,25 +528,13 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
                     linear=('tx',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0] tgy[n,g,o,p0]  # as gb[g,o] of conv1d
@@ -1163,59 +569,21 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'C', 'K0', 'X_PADDED3', 0, 'd0', 's0'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx[r0,r1,r2,q] += sum[r3,lap] tgx_padded[r0,r1,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X3', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q] += sum[r3,lap] tgx_padded[r0,r1,r2,r3]  # as gx[r0,r1,r2,q]
+                Phase(  # tgx[r0,r1,r2,q] += sum[r3,lap] tgx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
                     linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('x_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('x',),
-                    ),
-                    of=(0, 1),
-                ),
-                Joint(
-                    Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,r1,r2,q]
-                        x_padded_from_x_3,
-                        ('tx_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3'),
-                        linear=('tx',),
-                    ),
-                    of=(2, 3),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q] += sum[r3,lap] tgx_padded[r0,r1,r2,r3]
-                        gx_from_gx_padded_2,
-                        ('tgx', 'tgx_padded'),
-                        ('N', 'G', 'C', 'X3', 'X_PADDED3', 'z0', 'z0', 'z1', 'z3', 'z2'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(9, 10),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r2 where it is contiguous, or lanes over r3; else scatter, tasks share r0 r1 r2',
-        'x_padded_from_x_2: lanes over r2 where it is contiguous, or lanes over r3; else scatter, tasks share r0 r1 r2',
+        'x_padded_from_x: copies along r3 at once, lanes over r2 where it is contiguous; else copies along r3 at once, runs over r3',
         'y_from_w_x: that of kernels.generated.conv1d',
         'y_from_b: that of kernels.generated.conv1d',
-        'x_padded_from_x_3: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
         'gb_from_gy: that of kernels.generated.conv1d',
         'gx_from_gy_w: that of kernels.generated.conv1d',
-        'gx_from_gx_padded: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
-        'gx_from_gx_padded_2: copies along r3 at once, lanes over r2 where it is contiguous, or copies along r3 at once, lanes over r1 where it is contiguous, or copies along r3 at once, lanes over r0 where it is contiguous; else copies along r3 at once, runs over r3',
+        'gx_from_gx_padded: copies along r3 at once, lanes over r2 where it is contiguous; else copies along r3 at once, runs over r3',
     ),
 )

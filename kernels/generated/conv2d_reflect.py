@@ -24,7 +24,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -35,11 +34,11 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
     share,
     task,
@@ -47,50 +46,6 @@ from kernels.runtime import (
 )
 
 require_abi(9, __name__)
-
-
-@task
-def x_padded_from_x(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
-        z0: int, z1: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r4
-    """
-    first, last = share(R0 * R1 * R2 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4)
-        r1 = item // (R2 * R4) % R1
-        r2 = item // R4 % R2
-        r4 = item % R4
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3, r4] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 + z1), min(R3, lap*z0 + Q + z1)):
-                q = r3 - lap*z0 - z1
-                x_padded[r0, r1, r2, r3, r4] += x[r0, r1, r2, q, r4]
-
-
-@task
-def x_padded_from_x_2(x_padded: Real5, x: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, LAP: int, Q: int,
-        X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r4
-    """
-    first, last = share(R0 * R1 * R2 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4)
-        r1 = item // (R2 * R4) % R1
-        r2 = item // R4 % R2
-        r4 = item % R4
-        if add == 0:
-            for r3 in range(R3):
-                x_padded[r0, r1, r2, r3, r4] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R3 + z1 + 1), min(Q, X3 - 1, lap*z0 + z1 + 1)):
-                r3 = -q + lap*z0 + z1
-                x_padded[r0, r1, r2, r3, r4] += x[r0, r1, r2, q, r4]
 
 
 @kernel
@@ -108,37 +63,39 @@ def x_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int,
 
 
 
-def x_padded_padded_from_x_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int, LAP: int,
-        LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+def x_padded_padded_from_x_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int, Q4: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP2 + LAP3) + R3 + 1 + LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3)
-    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R4, Q4) + LAP1 * min(R4, Q4))
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
     return room
 
 
 @task(integer_scratch=x_padded_padded_from_x_over_r4_table)
 def x_padded_padded_from_x_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q4: int, LAP: int, LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        Q3: int, Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 at once, runs over r4."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP2 + LAP3)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP2, z0, z1, LAP3, z2, z3)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
-    runs = places_r3 + (LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3))
-    many = x_padded_padded_from_x_runs(runs, R4, Q4, LAP, z4, z5, LAP1, z6, z7)
+    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2, z3)
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
+    runs = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    many = x_padded_padded_from_x_runs(runs, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
     length = longest_first(runs, many)
-    single = once(runs, many, R4) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R4, Q4) + LAP1 * min(R4, Q4))
+    edge_rows = runs + 5 * (LAP2 + LAP3)
+    edge_places = edge_rows + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R4
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R0 * R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -148,12 +105,22 @@ def x_padded_padded_from_x_over_r4(target: Real5, source: Real5, R0: int, R1: in
         block = item % blocks * tile.lines
         for r3 in range(block, min(block + tile.lines, R3)):
             if single:
-                q3 = places_r3[r3]
+                q3 = only_r3[r3]
+                if q3 < 0:  # nothing is copied to this line
+                    for start in range(0, R4, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, start), (0, 0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R4 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r4 in range(begin):
+                        target[r0, r1, r2, r3, r4] = zero()
+                    for r4 in range(end, R4):
+                        target[r0, r1, r2, r3, r4] = zero()
                 for at in range(edges):
                     r4, q4 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4] = source[r0, r1, r2, q3, q4]
@@ -183,36 +150,39 @@ def x_padded_padded_from_x_over_r4(target: Real5, source: Real5, R0: int, R1: in
                 for at in range(edges):
                     r4, q4 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4] += source[r0, r1, r2, q3, q4]
-            if clear > 0:  # nothing is copied to this line
-                for r4 in range(begin, end):
-                    target[r0, r1, r2, r3, r4] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R4, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, start), (0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R4 - start))
 
 
-def x_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int, LAP: int,
-        LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+def x_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int, Q4: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP2 + LAP3) + R3 + 1 + LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3)
-    room += 5 * (LAP + LAP1) + R4 + 1 + LAP * min(R4, Q4) + LAP1 * min(R4, Q4)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
     return room
 
 
 @task(integer_scratch=x_padded_padded_from_x_over_r2_table)
 def x_padded_padded_from_x_over_r2(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q4: int, LAP: int, LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        Q3: int, Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP2 + LAP3)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP2, z0, z1, LAP3, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP + LAP1)
+    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2, z3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP, z4, z5, LAP1, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    many = x_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -232,158 +202,20 @@ def x_padded_padded_from_x_over_r2(target: Real5, source: Real5, R0: int, R1: in
                 lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 0, 1, 0, 0)), total, lanes.where(True))
 
 
-def x_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int, LAP: int,
-        LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP2 + LAP3) + R3 + 1 + LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3)
-    room += 5 * (LAP + LAP1) + R4 + 1 + LAP * min(R4, Q4) + LAP1 * min(R4, Q4)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_from_x_over_r1_table)
-def x_padded_padded_from_x_over_r1(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q4: int, LAP: int, LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP2 + LAP3)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP2, z0, z1, LAP3, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP + LAP1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP, z4, z5, LAP1, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * blocks)
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 1, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 1, 0, 0, 0)), total, lanes.where(True))
-
-
-def x_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int, LAP: int,
-        LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP2 + LAP3) + R3 + 1 + LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3)
-    room += 5 * (LAP + LAP1) + R4 + 1 + LAP * min(R4, Q4) + LAP1 * min(R4, Q4)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_from_x_over_r0_table)
-def x_padded_padded_from_x_over_r0(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q4: int, LAP: int, LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP2 + LAP3)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP2, z0, z1, LAP3, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP2 * min(R3, Q3) + LAP3 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP + LAP1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP, z4, z5, LAP1, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R1 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * blocks)
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4), (1, 0, 0, 0, 0)), total, lanes.where(True))
-
-
-@choice(x_padded_padded_from_x_over_r2, x_padded_padded_from_x_over_r1, x_padded_padded_from_x_over_r0,
-    x_padded_padded_from_x_over_r4, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def x_padded_padded_from_x(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
-        LAP: int, LAP1: int, Q3: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+@choice(x_padded_padded_from_x_over_r2, x_padded_padded_from_x_over_r4,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_padded_from_x(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
+        Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4] += sum[q4,lap,lap1,q3,lap2,lap3] source[r0,r1,r2,q3,q4]
-    { r3 - z1 = z0*lap2 + q3, z0*lap3 + z2 = q3 + r3, r4 - z5 = z4*lap + q4, z4*lap1 + z6 = q4 + r4 }
+    """target[r0,r1,r2,r3,r4] += sum[q3,q4,lap,lap1,lap2,lap3] source[r0,r1,r2,q3,q4]
+    { r3 - z1 = z0*lap + q3, z0*lap1 + z2 = q3 + r3, r4 - z5 = z4*lap2 + q4, z4*lap3 + z6 = q4 + r4 }
 
     copies along r3 r4 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 at once, runs over r4
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return x_padded_padded_from_x_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return x_padded_padded_from_x_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return x_padded_padded_from_x_over_r0
     return x_padded_padded_from_x_over_r4
-
-
-@task
-def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, LAP: int, Q: int, X4: int, z0: int, z1: int, task: int, tasks: int) -> None:
-    """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]
-    { z0*lap + z1 = q + r4, q - 1 >= 0, -q + X4 - 2 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r3
-    """
-    first, last = share(R0 * R1 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3)
-        r1 = item // (R2 * R3) % R1
-        r2 = item // R3 % R2
-        r3 = item % R3
-        for q in range(Q):
-            gx_padded[r0, r1, r2, r3, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R4 + z1 + 1), min(Q, X4 - 1, lap*z0 + z1 + 1)):
-                r4 = -q + lap*z0 + z1
-                gx_padded[r0, r1, r2, r3, q] += gx_padded_padded[r0, r1, r2, r3, r4]
-
-
-@task
-def gx_padded_from_gx_padded_padded_2(gx_padded: Real5, gx_padded_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]   { r4 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r3
-    """
-    first, last = share(R0 * R1 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3)
-        r1 = item // (R2 * R3) % R1
-        r2 = item // R3 % R2
-        r3 = item % R3
-        if add == 0:
-            for q in range(Q):
-                gx_padded[r0, r1, r2, r3, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R4 - z1)):
-                r4 = q + lap*z0 + z1
-                gx_padded[r0, r1, r2, r3, q] += gx_padded_padded[r0, r1, r2, r3, r4]
 
 
 @kernel
@@ -402,36 +234,38 @@ def gx_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, LAP3: in
 
 
 def gx_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
-        LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
     room += 5 * (LAP2 + LAP3) + 2 * (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_over_r4_table)
 def gx_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        Q3: int, Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 at once, runs over r4."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
     many = gx_from_gx_padded_padded_runs(runs, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
     length = longest_first(runs, many)
-    single = once(runs, many, R4) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP2 + LAP3)
     edge_places = edge_rows + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R4
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R0 * R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -441,12 +275,22 @@ def gx_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: 
         block = item % blocks * tile.lines
         for r3 in range(block, min(block + tile.lines, R3)):
             if single:
-                q3 = places_r3[r3]
+                q3 = only_r3[r3]
+                if q3 < 0:  # nothing is copied to this line
+                    for start in range(0, R4, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, start), (0, 0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R4 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, begin + start), (0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, runs[2] + start), (0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r4 in range(begin):
+                        target[r0, r1, r2, r3, r4] = zero()
+                    for r4 in range(end, R4):
+                        target[r0, r1, r2, r3, r4] = zero()
                 for at in range(edges):
                     r4, q4 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4] = source[r0, r1, r2, q3, q4]
@@ -476,36 +320,39 @@ def gx_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: 
                 for at in range(edges):
                     r4, q4 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4] += source[r0, r1, r2, q3, q4]
-            if clear > 0:  # nothing is copied to this line
-                for r4 in range(begin, end):
-                    target[r0, r1, r2, r3, r4] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R4, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, start), (0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R4 - start))
 
 
 def gx_from_gx_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
-        LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_over_r2_table)
 def gx_from_gx_padded_padded_over_r2(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
+        Q3: int, Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -525,113 +372,19 @@ def gx_from_gx_padded_padded_over_r2(target: Real5, source: Real5, R0: int, R1: 
                 lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 0, 1, 0, 0)), total, lanes.where(True))
 
 
-def gx_from_gx_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
-        LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
-        z6: int, z7: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_over_r1(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * blocks)
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (0, 1, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 1, 0, 0, 0)), total, lanes.where(True))
-
-
-def gx_from_gx_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
-        LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
-        z6: int, z7: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_over_r0(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R1 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * blocks)
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        total = total + lanes.read(source.line((r0, r1, r2, q3, q4), (1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4), (1, 0, 0, 0, 0)), total, lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_over_r2, gx_from_gx_padded_padded_over_r1, gx_from_gx_padded_padded_over_r0,
-    gx_from_gx_padded_padded_over_r4, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+@choice(gx_from_gx_padded_padded_over_r2, gx_from_gx_padded_padded_over_r4,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int,
-        LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4] += sum[q3,lap,lap1,q4,lap2,lap3] source[r0,r1,r2,q3,q4]
+    """target[r0,r1,r2,r3,r4] += sum[q3,q4,lap,lap1,lap2,lap3] source[r0,r1,r2,q3,q4]
     { z0*lap + z1 = q3 + r3, q3 - z3 = z0*lap1 + r3, z4*lap2 + z5 = q4 + r4, q4 - z7 = z4*lap3 + r4 }
 
     copies along r3 r4 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 at once, runs over r4
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_over_r0
     return gx_from_gx_padded_padded_over_r4
 
 
@@ -659,10 +412,10 @@ def sizes(
     X_PADDED3 = max(0, d0*K0 - d0 + s0*P0 - s0 + 1)
     X_PADDED_PADDED4 = max(0, d1*K1 - d1 + s1*P1 - s1 + 1)
     z0 = -((-a0) // max(1, 2*X3 - 2)) + ((-a0 + d0*K0 - d0 + s0*P0 - s0) // max(1, 2*X3 - 2)) + 1
-    z1 = max(1, 2*X3 - 2)
-    z2 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
-    z3 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
-    z4 = -((-a1) // max(1, 2*X4 - 2)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4 - 2)) + 1
+    z1 = -((-a1) // max(1, 2*X4 - 2)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4 - 2)) + 1
+    z2 = max(1, 2*X3 - 2)
+    z3 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
+    z4 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
     z5 = max(1, 2*X4 - 2)
     z6 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2)
     z7 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2) + max(1, 2*X4 - 2)
@@ -730,31 +483,11 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b'),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('x_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
                 ),
                 Phase(  # y[n,g,o,p0,p1] += sum[c,k0,k1,xpaddedpadded3,xpaddedpadded4] w[g,o,c,k0,k1]*x_padded_pa...  # as y[n,g,o,p0,p1] of conv2d
                     y_from_w_x,
@@ -769,47 +502,16 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('x_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('x_padded',),
-                    ),
-                    of=(0, 1, 2, 3),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
             outputs=('gx', 'gw', 'gb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('x_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0,p1] gy[n,g,o,p0,p1]  # as gb[g,o] of conv2d
                     gb_from_gy,
@@ -830,51 +532,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'C', 'K0', 'K1', 'X_PADDED3', 'X_PADDED_PADDED4', 0, 0, 'd0', 'd1', 's0', 's1'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]
-                    gx_padded_from_gx_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
+                Phase(  # gx[r0,r1,r2,q,r4] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4]
+                    gx_from_gx_padded_padded,
+                    ('gx', 'gx_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z4', 'X3', 'z3', 'z5', 'z7', 'X4', 'z6'),
                     linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('x_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('x_padded',),
-                    ),
-                    of=(0, 1, 2, 3),
-                ),
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4]
-                        gx_from_gx_padded_padded,
-                        ('gx', 'gx_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(7, 8, 9, 10),
                 ),
             ),
         ),
@@ -882,57 +544,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
             outputs=('ty',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('x_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('tx_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tx_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1] += sum[c,k0,k1,xpaddedpadded3,xpaddedpadded4] tw[g,o,c,k0,k1]*x_padded_...  # as y[n,g,o,p0,p1] of conv2d
                     y_from_w_x,
@@ -953,82 +575,22 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('x_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('x_padded',),
-                    ),
-                    of=(0, 1, 2, 3),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('tx_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('tx_padded',),
-                    ),
-                    of=(4, 5, 6, 7),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
             outputs=('hx', 'hw', 'hb', 'hgy'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('x_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('hgx_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('hgx_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1] += sum[c,k0,k1,xpaddedpadded3,xpaddedpadded4] hgx_padded_padded[n,g,c,...  # as y[n,g,o,p0,p1] of conv2d
                     y_from_w_x,
@@ -1061,60 +623,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
+                Phase(  # hx[r0,r1,r2,q,r4] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4]
+                    gx_from_gx_padded_padded,
+                    ('hx', 'hx_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z4', 'X3', 'z3', 'z5', 'z7', 'X4', 'z6'),
                     linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('x_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('x_padded',),
-                    ),
-                    of=(0, 1, 2, 3),
-                ),
-                Joint(
-                    Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('hgx_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('hgx_padded',),
-                    ),
-                    of=(4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4]
-                        gx_from_gx_padded_padded,
-                        ('hx', 'hx_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(13, 14, 15, 16),
                 ),
             ),
         ),
@@ -1122,57 +635,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'gy', 'tx', 'tw', 'tb', 'tgy'),
             outputs=('tgx', 'tgw', 'tgb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('x_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4] += sum[lap,q] x[r0,r1,r2,q,r4]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]
+                    x_padded_padded_from_x,
+                    ('tx_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X3', 'X4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z3', 'z4', 'X3', 'z5', 'z6', 'z7', 'X4'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx[r0,r1,r2,q,r4]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]  # as x_padded[r0,r1,r2,r3,r4]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tx_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1] tgy[n,g,o,p0,p1]  # as gb[g,o] of conv2d
                     gb_from_gy,
@@ -1206,74 +679,21 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'C', 'K0', 'K1', 'X_PADDED3', 'X_PADDED_PADDED4', 0, 0, 'd0', 'd1', 's0', 's1'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
+                Phase(  # tgx[r0,r1,r2,q,r4] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4]
+                    gx_from_gx_padded_padded,
+                    ('tgx', 'tgx_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'X_PADDED_PADDED4', 'z0', 'z0', 'z1', 'z1', 'z2', 'z4', 'X3', 'z3', 'z5', 'z7', 'X4', 'z6'),
                     linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4]  # as gx_padded[r0,r1,r2,r3,q]
-                    gx_padded_from_gx_padded_padded_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] x_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('x_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('x_padded',),
-                    ),
-                    of=(0, 1, 2, 3),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded[r0,r1,r2,r3,r4] += sum[lap,q] tx_padded[r0,r1,r2,r3,q]
-                        x_padded_padded_from_x,
-                        ('tx_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4'),
-                        linear=('tx_padded',),
-                    ),
-                    of=(4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4]
-                        gx_from_gx_padded_padded,
-                        ('tgx', 'tgx_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(13, 14, 15, 16),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: scatter, tasks share r0 r1 r2 r4',
-        'x_padded_from_x_2: scatter, tasks share r0 r1 r2 r4',
+        'x_padded_padded_from_x: copies along r3 r4 at once, lanes over r2 where it is contiguous; else copies along r3 r4 at once, runs over r4',
         'y_from_w_x: that of kernels.generated.conv2d',
         'y_from_b: that of kernels.generated.conv2d',
-        'x_padded_padded_from_x: copies along r3 r4 at once, lanes over r2 where it is contiguous, or copies along r3 r4 at once, lanes over r1 where it is contiguous, or copies along r3 r4 at once, lanes over r0 where it is contiguous; else copies along r3 r4 at once, runs over r4',
         'gb_from_gy: that of kernels.generated.conv2d',
         'gx_from_gy_w: that of kernels.generated.conv2d',
-        'gx_padded_from_gx_padded_padded: scatter, tasks share r0 r1 r2 r3',
-        'gx_padded_from_gx_padded_padded_2: scatter, tasks share r0 r1 r2 r3',
-        'gx_from_gx_padded_padded: copies along r3 r4 at once, lanes over r2 where it is contiguous, or copies along r3 r4 at once, lanes over r1 where it is contiguous, or copies along r3 r4 at once, lanes over r0 where it is contiguous; else copies along r3 r4 at once, runs over r4',
+        'gx_from_gx_padded_padded: copies along r3 r4 at once, lanes over r2 where it is contiguous; else copies along r3 r4 at once, runs over r4',
     ),
 )

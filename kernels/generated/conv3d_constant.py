@@ -31,7 +31,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -42,11 +41,11 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     one,
     require_abi,
     select,
@@ -58,73 +57,138 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def x_padded_from_x_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        a0: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { r3 - a0 = q }
-
-    scatter, tasks share r0 r1 r2 r4 r5
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5)
-        r1 = item // (R2 * R4 * R5) % R1
-        r2 = item // (R4 * R5) % R2
-        r4 = item // R5 % R4
-        r5 = item % R5
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3, r4, r5] = zero()
-        for r3 in range(max(0, a0), min(R3, a0 + Q)):
-            q = r3 - a0
-            x_padded[r0, r1, r2, r3, r4, r5] += x[r0, r1, r2, q, r4, r5]
+@kernel
+def x_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    return many
 
 
-@task
-def x_padded_from_x_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        a0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5."""
+
+def x_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q5: int,
+        z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R5, Q5))
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_over_r5_table)
+def x_padded_from_x_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r5 at once, runs over r5."""
     lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = x_padded_from_x_runs(runs, R5, Q5, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R5, Q5))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * planes)
-        r1 = item // (R2 * R3 * planes) % R1
-        r2 = item // (R3 * planes) % R2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r3 - a0
-            if 0 <= q < Q:
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    x_lanes = lanes.read_where(x.line((r0, r1, r2, q, plane, r5), (0, 0, 0, 0, 0, 1)), active)
-                    total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), result,
-                        active)
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                for at in range(edges):
+                    r5, q5 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, r3, r4, q5]
+                continue
+            for r5 in range(begin):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            for r5 in range(end, R5):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, r3, r4, begin + start] += source[r0, r1, r2, r3, r4, runs[2] + start]
+            for at in range(edges):
+                r5, q5 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, r3, r4, q5]
 
 
-@choice(x_padded_from_x_over_r5, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
-def x_padded_from_x(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        a0: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { r3 - a0 = q }
+def x_padded_from_x_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q5: int,
+        z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
+    return room
 
-    lanes over r5
-    else scatter, tasks share r0 r1 r2 r4 r5
+
+@task(integer_scratch=x_padded_from_x_over_r4_table)
+def x_padded_from_x_over_r4(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r5 at once, lanes over r4 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r5 = integer_scratch
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
+    places_r5 = starts_r5 + (R5 + 1)
+    many = x_padded_from_x_runs(runs_r5, R5, Q5, z0)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R4, lanes.width):
+                r4 = max(0, min(start, R4 - lanes.width))
+                total = lanes.zero()
+                for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                    q5 = places_r5[at_r5]
+                    total = total + lanes.read(source.line((r0, r1, r2, r3, r4, q5), (0, 0, 0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), total,
+                    lanes.where(True))
+
+
+@choice(x_padded_from_x_over_r4, x_padded_from_x_over_r5,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
+def x_padded_from_x(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q5: int,
+        z0: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5] += sum[q5] source[r0,r1,r2,r3,r4,q5]   { r5 - z0 = q5 }
+
+    copies along r5 at once, lanes over r4 where it is contiguous
+    else copies along r5 at once, runs over r5
     """
-    if tile.lanes.width <= 8 * R5:
-        return x_padded_from_x_over_r5
-    return x_padded_from_x_plain
+    if tile.lanes.width <= R4 and target.stride(4) == 1 and source.stride(4) == 1:
+        return x_padded_from_x_over_r4
+    return x_padded_from_x_over_r5
 
 
 @task
@@ -254,9 +318,9 @@ def x_padded_filled_2(x_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: i
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+def x_padded_padded_padded_from_x_padded_padded_plain(x_padded_padded_padded: Real6, x_padded_padded: Real6,
         R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
+    """x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
     { r5 - a2 = q }
 
     scatter, tasks share r0 r1 r2 r3 r4
@@ -268,43 +332,44 @@ def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real6,
         r2 = item // (R3 * R4) % R2
         r3 = item // R4 % R3
         r4 = item % R4
-        for q in range(Q):
-            gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        for q in range(max(0, -a2), min(Q, -a2 + R5)):
-            r5 = q + a2
-            gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
+        for r5 in range(R5):
+            x_padded_padded_padded[r0, r1, r2, r3, r4, r5] = zero()
+        for r5 in range(max(0, a2), min(R5, a2 + Q)):
+            q = r5 - a2
+            x_padded_padded_padded[r0, r1, r2, r3, r4, r5] += x_padded_padded[r0, r1, r2, r3, r4, q]
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_over_r4(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+def x_padded_padded_padded_from_x_padded_padded_over_r4(x_padded_padded_padded: Real6, x_padded_padded: Real6,
         R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over r4 where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * Q, task, tasks)
+    first, last = share(R0 * R1 * R2 * R3 * R5, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * Q)
-        r1 = item // (R2 * R3 * Q) % R1
-        r2 = item // (R3 * Q) % R2
-        r3 = item // Q % R3
-        q = item % Q
+        r0 = item // (R1 * R2 * R3 * R5)
+        r1 = item // (R2 * R3 * R5) % R1
+        r2 = item // (R3 * R5) % R2
+        r3 = item // R5 % R3
+        r5 = item % R5
         for start in range(0, R4, lanes.width):
             r4 = max(0, min(start, R4 - lanes.width))
             count = min(lanes.width, R4 - r4)
             active = lanes.first(count)
             total = lanes.zero()
-            r5 = q + a2
-            if 0 <= r5 < R5:
-                gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_padded_lanes
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total, active)
+            q = r5 - a2
+            if 0 <= q < Q:
+                x_padded_padded_lanes = lanes.read_where(x_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), active)
+                total = total + x_padded_padded_lanes
+            lanes.write_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), total,
+                active)
 
 
 @task
-def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+def x_padded_padded_padded_from_x_padded_padded_over_r5(x_padded_padded_padded: Real6, x_padded_padded: Real6,
         R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
         tasks: int) -> None:
-    """Lanes over q."""
+    """Lanes over r5."""
     lanes = tile.lanes
     planes = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
@@ -314,52 +379,52 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6
         r2 = item // (R3 * planes) % R2
         r3 = item // planes % R3
         r4 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a2 >= 0 and a2 + q_last < R5
+        for start in range(0, R5, lanes.width):
+            r5 = max(0, min(start, R5 - lanes.width))
+            count = min(lanes.width, R5 - r5)
+            r5_last = r5 + (count - 1)
+            whole = count == lanes.width and r5 - a2 >= 0 and -a2 + r5_last < Q
             active = lanes.first(count)
             total = tile.column()
             for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            r5 = q + a2
-            if whole or (count == lanes.width and 0 <= r5 < R5 - (lanes.width - 1)):
+            q = r5 - a2
+            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
                 for u in range(tile.lines):
                     plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_padded_lanes
+                    x_padded_padded_lanes = lanes.read(x_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)))
+                    total[0, u] = total[0, u] + x_padded_padded_lanes
             else:
-                inside = active & lanes.within(r5, 1, R5)
+                inside = active & lanes.within(q, 1, Q)
                 for u in range(tile.lines):
                     plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_lanes, total[0, u])
+                    x_padded_padded_lanes = lanes.read_where(x_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), inside)
+                    total[0, u] = select(inside, total[0, u] + x_padded_padded_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(r4 + u, R4 - 1)
                 if r4 + u < R4:
                     result = total[0, u]
-                    lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), result,
-                        active)
+                    lanes.write_where(x_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)),
+                        result, active)
 
 
-@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4, gx_padded_padded_from_gx_padded_padded_padded_over_q,
-    gx_padded_padded_from_gx_padded_padded_padded_plain,
+@choice(x_padded_padded_padded_from_x_padded_padded_over_r4, x_padded_padded_padded_from_x_padded_padded_over_r5,
+    x_padded_padded_padded_from_x_padded_padded_plain,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
+def x_padded_padded_padded_from_x_padded_padded(x_padded_padded_padded: Real6, x_padded_padded: Real6, R0: int,
         R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
+    """x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
     { r5 - a2 = q }
 
     lanes over r4 where it is contiguous
-    or lanes over q
+    or lanes over r5
     else scatter, tasks share r0 r1 r2 r3 r4
     """
-    if tile.lanes.width <= R4 and gx_padded_padded.stride(4) == 1 and gx_padded_padded_padded.stride(4) == 1:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_r4
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_q
-    return gx_padded_padded_from_gx_padded_padded_padded_plain
+    if tile.lanes.width <= R4 and x_padded_padded_padded.stride(4) == 1 and x_padded_padded.stride(4) == 1:
+        return x_padded_padded_padded_from_x_padded_padded_over_r4
+    if tile.lanes.width <= 8 * R5:
+        return x_padded_padded_padded_from_x_padded_padded_over_r5
+    return x_padded_padded_padded_from_x_padded_padded_plain
 
 
 @kernel
@@ -375,8 +440,8 @@ def gx_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z
 def gx_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
         Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
     room += 5 * (1) + 2 * (min(R5, Q5))
     return room
 
@@ -387,27 +452,30 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (min(R4, Q4))
     many = gx_from_gx_padded_padded_padded_runs(runs, R5, Q5, z2)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1)
     edge_places = edge_rows + (min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -418,13 +486,23 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -456,17 +534,18 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def gx_from_gx_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
         Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
     return room
 
 
@@ -477,20 +556,23 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -514,114 +596,7 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
                     lanes.where(True))
 
 
-def gx_from_gx_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_padded_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def gx_from_gx_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_padded_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r1,
-    gx_from_gx_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_over_r5,
+@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
         R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
@@ -629,16 +604,10 @@ def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: i
     { q3 - z0 = r3, q4 - z1 = r4, q5 - z2 = r5 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_padded_over_r0
     return gx_from_gx_padded_padded_padded_over_r5
 
 
@@ -653,41 +622,44 @@ def tx_padded_padded_padded_from_tx_runs(runs: IntegerScratch, R: int, Q: int, z
 
 
 def tx_padded_padded_padded_from_tx_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int) -> int:
+        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
     room += 5 * (1) + 2 * (min(R5, Q5))
     return room
 
 
 @task(integer_scratch=tx_padded_padded_padded_from_tx_over_r5_table)
 def tx_padded_padded_padded_from_tx_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, tile: Tile,
+        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = tx_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = tx_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (min(R4, Q4))
     many = tx_padded_padded_padded_from_tx_runs(runs, R5, Q5, z2)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1)
     edge_places = edge_rows + (min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -698,13 +670,23 @@ def tx_padded_padded_padded_from_tx_over_r5(target: Real6, source: Real6, R0: in
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -736,41 +718,45 @@ def tx_padded_padded_padded_from_tx_over_r5(target: Real6, source: Real6, R0: in
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def tx_padded_padded_padded_from_tx_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int) -> int:
+        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
     return room
 
 
 @task(integer_scratch=tx_padded_padded_padded_from_tx_over_r2_table)
 def tx_padded_padded_padded_from_tx_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, tile: Tile,
+        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = tx_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = tx_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = tx_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -794,131 +780,18 @@ def tx_padded_padded_padded_from_tx_over_r2(target: Real6, source: Real6, R0: in
                     lanes.where(True))
 
 
-def tx_padded_padded_padded_from_tx_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=tx_padded_padded_padded_from_tx_over_r1_table)
-def tx_padded_padded_padded_from_tx_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def tx_padded_padded_padded_from_tx_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=tx_padded_padded_padded_from_tx_over_r0_table)
-def tx_padded_padded_padded_from_tx_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = tx_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(tx_padded_padded_padded_from_tx_over_r2, tx_padded_padded_padded_from_tx_over_r1,
-    tx_padded_padded_padded_from_tx_over_r0, tx_padded_padded_padded_from_tx_over_r5,
+@choice(tx_padded_padded_padded_from_tx_over_r2, tx_padded_padded_padded_from_tx_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def tx_padded_padded_padded_from_tx(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q5,q4,q3] source[r0,r1,r2,q3,q4,q5]
+        R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5] += sum[q3,q4,q5] source[r0,r1,r2,q3,q4,q5]
     { r3 - z0 = q3, r4 - z1 = q4, r5 - z2 = q5 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return tx_padded_padded_padded_from_tx_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return tx_padded_padded_padded_from_tx_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return tx_padded_padded_padded_from_tx_over_r0
     return tx_padded_padded_padded_from_tx_over_r5
 
 
@@ -1035,7 +908,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += u
@@ -1052,11 +926,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1075,11 +949,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1119,7 +992,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += u
@@ -1136,11 +1010,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1159,11 +1033,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1201,36 +1074,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('gx', 'gx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
                     linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('gx', 'gx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(12, 13, 14),
                 ),
             ),
         ),
@@ -1241,7 +1089,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += u
@@ -1258,11 +1107,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1281,11 +1130,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1304,25 +1152,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4),),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
+                    tx_padded_padded_padded_from_tx,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'a1', 'a2'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpaddedp...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1343,17 +1177,6 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
-                        tx_padded_padded_padded_from_tx,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(9, 10, 11),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
@@ -1362,7 +1185,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += u
@@ -1379,11 +1203,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1402,11 +1226,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1425,25 +1248,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4),),
                     linear=('u',),
                 ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]
+                    tx_padded_padded_padded_from_tx,
+                    ('hgx_padded_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'a1', 'a2'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpadded...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1476,45 +1285,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('hx', 'hx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
                     linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]
-                        tx_padded_padded_padded_from_tx,
-                        ('hgx_padded_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2'),
-                        linear=('hgx_padded_padded',),
-                    ),
-                    of=(9, 10, 11),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('hx', 'hx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(17, 18, 19),
                 ),
             ),
         ),
@@ -1525,7 +1300,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += u
@@ -1542,11 +1318,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1565,11 +1341,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += u  # as x_padded[r0,r1,r2,r3,r4,r5]
@@ -1588,25 +1363,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4),),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
+                    tx_padded_padded_padded_from_tx,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'a1', 'a2'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1,p2] tgy[n,g,o,p0,p1,p2]  # as gb[g,o] of conv3d
                     gb_from_gy,
@@ -1640,59 +1401,25 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0,r1,r2,r3,r4,...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('tgx', 'tgx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
                     linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
-                        tx_padded_padded_padded_from_tx,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(9, 10, 11),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('tgx', 'tgx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a0', 'a1', 'a2'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(17, 18, 19),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r5; else scatter, tasks share r0 r1 r2 r4 r5',
+        'x_padded_from_x: copies along r5 at once, lanes over r4 where it is contiguous; else copies along r5 at once, runs over r5',
         'x_padded_filled: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 1 guard',
         'x_padded_filled_2: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 1 guard',
+        'x_padded_padded_padded_from_x_padded_padded: lanes over r4 where it is contiguous, or lanes over r5; else scatter, tasks share r0 r1 r2 r3 r4',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
-        'gx_padded_padded_from_gx_padded_padded_padded: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4',
-        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
-        'tx_padded_padded_padded_from_tx: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
+        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
+        'tx_padded_padded_padded_from_tx: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
     ),
 )

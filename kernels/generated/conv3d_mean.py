@@ -29,12 +29,13 @@ from kernels.generated.conv3d import (
     y_from_w_x,
 )
 from kernels.generated.conv3d_constant import (
-    gx_padded_padded_from_gx_padded_padded_padded,
     x_padded_from_x,
+    x_padded_padded_padded_from_x_padded_padded,
 )
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -43,8 +44,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    add_run,
     ceil_div,
     choice,
+    disjoint,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
     one,
     real,
     require_abi,
@@ -788,6 +795,252 @@ def gmu_from_gx_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padded: Real
 
 
 @task
+def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, task: int, tasks: int) -> None:
+    """gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+    { r5 - a2 = q }
+
+    scatter, tasks share r0_2 r1_2 r2_2 r3 r4
+    """
+    first, last = share(R0_2 * R1_2 * R2_2 * R3 * R4, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3 * R4)
+        r1_2 = item // (R2_2 * R3 * R4) % R1_2
+        r2_2 = item // (R3 * R4) % R2_2
+        r3 = item // R4 % R3
+        r4 = item % R4
+        for q in range(Q):
+            gx_padded_padded[r0_2, r1_2, r2_2, r3, r4, q] = zero()
+        for q in range(max(0, -a2), min(Q, -a2 + R5)):
+            r5 = q + a2
+            gx_padded_padded[r0_2, r1_2, r2_2, r3, r4, q] += gx_padded_padded_padded[r0_2, r1_2, r2_2, r3, r4, r5]
+
+
+@task
+def gx_padded_padded_from_gx_padded_padded_padded_over_r4(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over r4 where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2 * R2_2 * R3 * Q, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3 * Q)
+        r1_2 = item // (R2_2 * R3 * Q) % R1_2
+        r2_2 = item // (R3 * Q) % R2_2
+        r3 = item // Q % R3
+        q = item % Q
+        for start in range(0, R4, lanes.width):
+            r4 = max(0, min(start, R4 - lanes.width))
+            count = min(lanes.width, R4 - r4)
+            active = lanes.first(count)
+            total = lanes.zero()
+            r5 = q + a2
+            if 0 <= r5 < R5:
+                gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
+                total = total + gx_padded_padded_padded_lanes
+            lanes.write_where(gx_padded_padded.line((r0_2, r1_2, r2_2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total,
+                active)
+
+
+@task
+def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    planes = ceil_div(R4, tile.lines)
+    first, last = share(R0_2 * R1_2 * R2_2 * R3 * planes, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3 * planes)
+        r1_2 = item // (R2_2 * R3 * planes) % R1_2
+        r2_2 = item // (R3 * planes) % R2_2
+        r3 = item // planes % R3
+        r4 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            count = min(lanes.width, Q - q)
+            q_last = q + (count - 1)
+            whole = count == lanes.width and q + a2 >= 0 and a2 + q_last < R5
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            r5 = q + a2
+            if whole or (count == lanes.width and 0 <= r5 < R5 - (lanes.width - 1)):
+                for u in range(tile.lines):
+                    plane = min(r4 + u, R4 - 1)
+                    gx_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
+                    total[0, u] = total[0, u] + gx_padded_padded_padded_lanes
+            else:
+                inside = active & lanes.within(r5, 1, R5)
+                for u in range(tile.lines):
+                    plane = min(r4 + u, R4 - 1)
+                    gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside)
+                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_lanes, total[0, u])
+            for u in range(tile.lines):
+                plane = min(r4 + u, R4 - 1)
+                if r4 + u < R4:
+                    result = total[0, u]
+                    lanes.write_where(gx_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, q), (0, 0, 0, 0, 0, 1)),
+                        result, active)
+
+
+@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4, gx_padded_padded_from_gx_padded_padded_padded_over_q,
+    gx_padded_padded_from_gx_padded_padded_padded_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
+def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
+        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+    { r5 - a2 = q }
+
+    lanes over r4 where it is contiguous
+    or lanes over q
+    else scatter, tasks share r0_2 r1_2 r2_2 r3 r4
+    """
+    if tile.lanes.width <= R4 and gx_padded_padded.stride(4) == 1 and gx_padded_padded_padded.stride(4) == 1:
+        return gx_padded_padded_from_gx_padded_padded_padded_over_r4
+    if tile.lanes.width <= 8 * Q:
+        return gx_padded_padded_from_gx_padded_padded_padded_over_q
+    return gx_padded_padded_from_gx_padded_padded_padded_plain
+
+
+@kernel
+def gx_padded_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, -z3), min(R, -z3 + Q)
+    many = add_run(runs, many, low, 1, z3 + low, 1, end - low)
+    return many
+
+
+
+def gx_padded_from_gx_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R5, Q5))
+    return room
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r5_table)
+def gx_padded_from_gx_padded_padded_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r5 at once, runs over r5."""
+    lanes = tile.lanes
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = gx_padded_from_gx_padded_padded_runs(runs, R5, Q5, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R5, Q5))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
+    blocks = ceil_div(R4, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r4 in range(block, min(block + tile.lines, R4)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                for at in range(edges):
+                    r5, q5 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, r3, r4, q5]
+                continue
+            for r5 in range(begin):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            for r5 in range(end, R5):
+                target[r0, r1, r2, r3, r4, r5] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, r3, r4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, r3, r4, begin + start] += source[r0, r1, r2, r3, r4, runs[2] + start]
+            for at in range(edges):
+                r5, q5 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, r3, r4, q5]
+
+
+def gx_padded_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        Q5: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
+    return room
+
+
+@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r4_table)
+def gx_padded_from_gx_padded_padded_over_r4(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Copies along r5 at once, lanes over r4 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r5 = integer_scratch
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
+    places_r5 = starts_r5 + (R5 + 1)
+    many = gx_padded_from_gx_padded_padded_runs(runs_r5, R5, Q5, z0)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * blocks)
+        r1 = item // (R2 * R3 * blocks) % R1
+        r2 = item // (R3 * blocks) % R2
+        r3 = item // blocks % R3
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            for start in range(0, R4, lanes.width):
+                r4 = max(0, min(start, R4 - lanes.width))
+                total = lanes.zero()
+                for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
+                    q5 = places_r5[at_r5]
+                    total = total + lanes.read(source.line((r0, r1, r2, r3, r4, q5), (0, 0, 0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), total,
+                    lanes.where(True))
+
+
+@choice(gx_padded_from_gx_padded_padded_over_r4, gx_padded_from_gx_padded_padded_over_r5,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
+def gx_padded_from_gx_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
+        R5: int, Q5: int, z0: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5] += sum[q5] source[r0,r1,r2,r3,r4,q5]   { q5 - z0 = r5 }
+
+    copies along r5 at once, lanes over r4 where it is contiguous
+    else copies along r5 at once, runs over r5
+    """
+    if tile.lanes.width <= R4 and target.stride(4) == 1 and source.stride(4) == 1:
+        return gx_padded_from_gx_padded_padded_over_r4
+    return gx_padded_from_gx_padded_padded_over_r5
+
+
+@task
 def gx_from_gmu_plain(gx: Real6, gmu: Real3, N: int, G: int, C: int, R0: int, R1: int, R2: int, add: int, task: int,
         tasks: int) -> None:
     """gx[n,g,c,r0,r1,r2] += gmu[n,g,c]/(R0*R1*R2)
@@ -1005,10 +1258,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]
@@ -1023,11 +1277,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1044,11 +1298,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1089,10 +1342,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]
@@ -1107,11 +1361,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1128,11 +1382,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1180,7 +1433,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('gx_padded_padded_padded',),
                 ),
-                Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r...  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
+                Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r...
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx_padded_padded', 'gx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
@@ -1200,10 +1453,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 4)),
                     linear=('gx_padded_padded',),
                 ),
-                Phase(  # gx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # gx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('gx_padded_padded',),
                 ),
@@ -1221,10 +1474,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 3)),
                     linear=('gx_padded',),
                 ),
-                Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] gx_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] gx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('gx_padded',),
                 ),
@@ -1246,10 +1499,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]
@@ -1264,11 +1518,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1285,11 +1539,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1312,10 +1565,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1330,11 +1584,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1351,11 +1605,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('tx_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1402,10 +1655,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]
@@ -1420,11 +1674,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1441,11 +1695,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1468,10 +1721,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1486,11 +1740,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('hgx_padded',),
                 ),
                 Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1507,11 +1761,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded_padded[r0_2,r1_2...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded_padded[r0_2,r1_2...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('hgx_padded_padded',),
                 ),
                 Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1571,7 +1824,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('hx_padded_padded_padded',),
                 ),
-                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0_2,r1_2,r...  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
+                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0_2,r1_2,r...  # as gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q]
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx_padded_padded', 'hx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
@@ -1591,10 +1844,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 4)),
                     linear=('hx_padded_padded',),
                 ),
-                Phase(  # hx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # hx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('hx_padded_padded',),
                 ),
@@ -1612,10 +1865,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 3)),
                     linear=('hx_padded',),
                 ),
-                Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] hx_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] hx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('hx_padded',),
                 ),
@@ -1637,10 +1890,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]
@@ -1655,11 +1909,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1676,11 +1930,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1703,10 +1956,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1721,11 +1975,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3,q,r5]  # as copies of conv3d_constant
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1742,11 +1996,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
+                    x_padded_padded_padded_from_x_padded_padded,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('tx_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3,r4,r5]
@@ -1807,7 +2060,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('tgx_padded_padded_padded',),
                 ),
-                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0_2,r1_2...  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
+                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0_2,r1_2...  # as gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q]
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx_padded_padded', 'tgx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
@@ -1827,10 +2080,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 4)),
                     linear=('tgx_padded_padded',),
                 ),
-                Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
                     linear=('tgx_padded_padded',),
                 ),
@@ -1848,10 +2101,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 3)),
                     linear=('tgx_padded',),
                 ),
-                Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] tgx_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q] of conv3d_constant
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] tgx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
+                    gx_padded_from_gx_padded_padded,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
                     linear=('tgx_padded',),
                 ),
@@ -1869,13 +2122,15 @@ DEFINITION = Definition(
         'x_padded_from_x: that of kernels.generated.conv3d_constant',
         'x_padded_from_mu: lanes over r5, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3 r4; 1 guard',
         'x_padded_from_mu_2: lanes over r5, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3 r4; 1 guard',
+        'x_padded_padded_padded_from_x_padded_padded: that of kernels.generated.conv3d_constant',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
         'gmu_from_gx_padded_padded_padded: lanes over r5, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
         'gmu_from_gx_padded_padded_padded_2: lanes over r5, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
-        'gx_padded_padded_from_gx_padded_padded_padded: that of kernels.generated.conv3d_constant',
+        'gx_padded_padded_from_gx_padded_padded_padded: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0_2 r1_2 r2_2 r3 r4',
+        'gx_padded_from_gx_padded_padded: copies along r5 at once, lanes over r4 where it is contiguous; else copies along r5 at once, runs over r5',
         'gx_from_gmu: lanes over r2, or lanes over c; else gather, tasks share n g c r0 r1',
     ),
 )

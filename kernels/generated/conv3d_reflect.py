@@ -28,7 +28,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -39,11 +38,11 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
     share,
     task,
@@ -51,52 +50,6 @@ from kernels.runtime import (
 )
 
 require_abi(9, __name__)
-
-
-@task
-def x_padded_from_x(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
-        Q: int, z0: int, z1: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r4 r5
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5)
-        r1 = item // (R2 * R4 * R5) % R1
-        r2 = item // (R4 * R5) % R2
-        r4 = item // R5 % R4
-        r5 = item % R5
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3, r4, r5] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 + z1), min(R3, lap*z0 + Q + z1)):
-                q = r3 - lap*z0 - z1
-                x_padded[r0, r1, r2, r3, r4, r5] += x[r0, r1, r2, q, r4, r5]
-
-
-@task
-def x_padded_from_x_2(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int,
-        Q: int, X3: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r4 r5
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5)
-        r1 = item // (R2 * R4 * R5) % R1
-        r2 = item // (R4 * R5) % R2
-        r4 = item // R5 % R4
-        r5 = item % R5
-        if add == 0:
-            for r3 in range(R3):
-                x_padded[r0, r1, r2, r3, r4, r5] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R3 + z1 + 1), min(Q, X3 - 1, lap*z0 + z1 + 1)):
-                r3 = -q + lap*z0 + z1
-                x_padded[r0, r1, r2, r3, r4, r5] += x[r0, r1, r2, q, r4, r5]
 
 
 @kernel
@@ -115,43 +68,46 @@ def x_padded_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP
 
 
 def x_padded_padded_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R5, Q5) + LAP1 * min(R5, Q5))
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_from_x_over_r5_table)
 def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int,
         z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
         z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2, z3)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2, z3)
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    many = x_padded_padded_padded_from_x_runs(runs, R5, Q5, LAP, z8, z9, LAP1, z10, z11)
+    many = x_padded_padded_padded_from_x_runs(runs, R5, Q5, LAP4, z8, z9, LAP5, z10, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R5, Q5) + LAP1 * min(R5, Q5))
+    edge_rows = runs + 5 * (LAP4 + LAP5)
+    edge_places = edge_rows + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -162,13 +118,23 @@ def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int,
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -200,43 +166,47 @@ def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int,
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def x_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
+        Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_from_x_over_r2_table)
 def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int,
         z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
         z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2, z3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z8, z9, LAP1, z10, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP4, z8, z9, LAP5, z10, z11)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -260,187 +230,21 @@ def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int,
                     lanes.where(True))
 
 
-def x_padded_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
-        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_from_x_over_r1_table)
-def x_padded_padded_padded_from_x_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
-        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
-        z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z8, z9, LAP1, z10, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def x_padded_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int,
-        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP + LAP1) + R5 + 1 + LAP * min(R5, Q5) + LAP1 * min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_from_x_over_r0_table)
-def x_padded_padded_padded_from_x_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
-        z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
-        z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP4, z0, z1, LAP5, z2, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z4, z5, LAP3, z6, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP + LAP1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP, z8, z9, LAP1, z10, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(x_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_from_x_over_r1,
-    x_padded_padded_padded_from_x_over_r0, x_padded_padded_padded_from_x_over_r5,
+@choice(x_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_from_x_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_padded_padded_from_x(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int,
+        R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int,
         z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
         z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q5,lap,lap1,q4,lap2,lap3,q3,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
-    { r3 - z1 = z0*lap4 + q3, z0*lap5 + z2 = q3 + r3, r4 - z5 = z4*lap2 + q4, z4*lap3 + z6 = q4 + r4, r5 - z9 = z8*lap + q5, z8*lap1 + z10 = q5 + r5 }
+    """target[r0,r1,r2,r3,r4,r5] += sum[q3,q4,q5,lap,lap1,lap2,lap3,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
+    { r3 - z1 = z0*lap + q3, z0*lap1 + z2 = q3 + r3, r4 - z5 = z4*lap2 + q4, z4*lap3 + z6 = q4 + r4, r5 - z9 = z8*lap4 + q5, z8*lap5 + z10 = q5 + r5 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return x_padded_padded_padded_from_x_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return x_padded_padded_padded_from_x_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return x_padded_padded_padded_from_x_over_r0
     return x_padded_padded_padded_from_x_over_r5
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
-        R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int, Q: int, X5: int, z0: int, z1: int, task: int,
-        tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { z0*lap + z1 = q + r5, q - 1 >= 0, -q + X5 - 2 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r3 r4
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for q in range(Q):
-            gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R5 + z1 + 1), min(Q, X5 - 1, lap*z0 + z1 + 1)):
-                r5 = -q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, LAP: int, Q: int, z0: int, z1: int, add: int,
-        task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { r5 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r3 r4
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        if add == 0:
-            for q in range(Q):
-                gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R5 - z1)):
-                r5 = q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
 
 
 @kernel
@@ -459,43 +263,46 @@ def gx_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, L
 
 
 def gx_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
     room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_padded_over_r5_table)
 def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        R4: int, R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
         LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int,
         z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
     many = gx_from_gx_padded_padded_padded_runs(runs, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP4 + LAP5)
     edge_places = edge_rows + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -506,13 +313,23 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -544,43 +361,47 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def gx_from_gx_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
+        Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_padded_over_r2_table)
 def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
+        R4: int, R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
         LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int,
         z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -604,137 +425,20 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
                     lanes.where(True))
 
 
-def gx_from_gx_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
-        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_padded_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int,
-        z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def gx_from_gx_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int, z0: int,
-        z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_padded_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int,
-        z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z8, z9, z10, LAP5, z11)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r1,
-    gx_from_gx_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_over_r5,
+@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int, LAP5: int,
+        R5: int, Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int,
         z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int,
         z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q3,lap,lap1,q4,lap2,lap3,q5,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
+    """target[r0,r1,r2,r3,r4,r5] += sum[q3,q4,q5,lap,lap1,lap2,lap3,lap4,lap5] source[r0,r1,r2,q3,q4,q5]
     { z0*lap + z1 = q3 + r3, q3 - z3 = z0*lap1 + r3, z4*lap2 + z5 = q4 + r4, q4 - z7 = z4*lap3 + r4, z8*lap4 + z9 = q5 + r5, q5 - z11 = z8*lap5 + r5 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_padded_over_r0
     return gx_from_gx_padded_padded_padded_over_r5
 
 
@@ -770,14 +474,14 @@ def sizes(
     X_PADDED_PADDED4 = max(0, d1*K1 - d1 + s1*P1 - s1 + 1)
     X_PADDED_PADDED_PADDED5 = max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
     z0 = -((-a0) // max(1, 2*X3 - 2)) + ((-a0 + d0*K0 - d0 + s0*P0 - s0) // max(1, 2*X3 - 2)) + 1
-    z1 = max(1, 2*X3 - 2)
-    z2 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
-    z3 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
-    z4 = -((-a1) // max(1, 2*X4 - 2)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4 - 2)) + 1
-    z5 = max(1, 2*X4 - 2)
-    z6 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2)
-    z7 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2) + max(1, 2*X4 - 2)
-    z8 = -((-a2) // max(1, 2*X5 - 2)) + ((-a2 + d2*K2 - d2 + s2*P2 - s2) // max(1, 2*X5 - 2)) + 1
+    z1 = -((-a1) // max(1, 2*X4 - 2)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4 - 2)) + 1
+    z2 = -((-a2) // max(1, 2*X5 - 2)) + ((-a2 + d2*K2 - d2 + s2*P2 - s2) // max(1, 2*X5 - 2)) + 1
+    z3 = max(1, 2*X3 - 2)
+    z4 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
+    z5 = a0 + ((-a0) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
+    z6 = max(1, 2*X4 - 2)
+    z7 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2)
+    z8 = a1 + ((-a1) // max(1, 2*X4 - 2))*max(1, 2*X4 - 2) + max(1, 2*X4 - 2)
     z9 = max(1, 2*X5 - 2)
     z10 = a2 + ((-a2) // max(1, 2*X5 - 2))*max(1, 2*X5 - 2)
     z11 = a2 + ((-a2) // max(1, 2*X5 - 2))*max(1, 2*X5 - 2) + max(1, 2*X5 - 2)
@@ -856,45 +560,11 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b'),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
                 ),
                 Phase(  # y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpaddedpa...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -909,61 +579,16 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
             outputs=('gx', 'gw', 'gb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]  # as gb[g,o] of conv3d
                     gb_from_gy,
@@ -984,65 +609,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r3,r...
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'X5', 'z9', 'z11'),
+                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('gx', 'gx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z5', 'X3', 'z4', 'z6', 'z8', 'X4', 'z7', 'z9', 'z11', 'X5', 'z10'),
                     linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r3,r...
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
-                ),
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('gx', 'gx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(9, 10, 11, 12, 13, 14),
                 ),
             ),
         ),
@@ -1050,85 +621,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
             outputs=('ty',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
+                    x_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpaddedp...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1149,110 +652,22 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
-                        x_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(6, 7, 8, 9, 10, 11),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
             outputs=('hx', 'hw', 'hb', 'hgy'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded_padded[r0,r1,r2,r3...
+                    x_padded_padded_padded_from_x,
+                    ('hgx_padded_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded_padded[r0,r1,r2,r3...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded_padded[r0,r1,r2,r3...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpadded...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1285,74 +700,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] hx_padded_padded_padded[r0,r1,r2,r3,r...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'X5', 'z9', 'z11'),
+                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('hx', 'hx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z5', 'X3', 'z4', 'z6', 'z8', 'X4', 'z7', 'z9', 'z11', 'X5', 'z10'),
                     linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] hx_padded_padded_padded[r0,r1,r2,r3,r...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
-                ),
-                Joint(
-                    Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] hgx_padded_padded[r0,r1,r2,r3...
-                        x_padded_padded_padded_from_x,
-                        ('hgx_padded_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('hgx_padded_padded',),
-                    ),
-                    of=(6, 7, 8, 9, 10, 11),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('hx', 'hx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(17, 18, 19, 20, 21, 22),
                 ),
             ),
         ),
@@ -1360,85 +712,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'gy', 'tx', 'tw', 'tb', 'tgy'),
             outputs=('tgx', 'tgw', 'tgb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
+                    x_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X3', 'z6', 'z7', 'z8', 'X4', 'z9', 'z10', 'z11', 'X5'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'z8', 'X5', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1,p2] tgy[n,g,o,p0,p1,p2]  # as gb[g,o] of conv3d
                     gb_from_gy,
@@ -1472,88 +756,21 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] tgx_padded_padded_padded[r0,r1,r2,r3...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'X5', 'z9', 'z11'),
+                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('tgx', 'tgx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z5', 'X3', 'z4', 'z6', 'z8', 'X4', 'z7', 'z9', 'z11', 'X5', 'z10'),
                     linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5,lap] tgx_padded_padded_padded[r0,r1,r2,r3...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'X3', 'z1', 'z3'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[lap,q] tx_padded_padded[r0,r1,r2,r3,r...
-                        x_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'X3', 'z5', 'z6', 'z7', 'X4', 'z9', 'z10', 'z11', 'X5'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(6, 7, 8, 9, 10, 11),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('tgx', 'tgx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'z1', 'z3', 'X3', 'z2', 'z5', 'z7', 'X4', 'z6', 'z9', 'z11', 'X5', 'z10'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(17, 18, 19, 20, 21, 22),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: scatter, tasks share r0 r1 r2 r4 r5',
-        'x_padded_from_x_2: scatter, tasks share r0 r1 r2 r4 r5',
+        'x_padded_padded_padded_from_x: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
-        'x_padded_padded_padded_from_x: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
-        'gx_padded_padded_from_gx_padded_padded_padded: scatter, tasks share r0 r1 r2 r3 r4',
-        'gx_padded_padded_from_gx_padded_padded_padded_2: scatter, tasks share r0 r1 r2 r3 r4',
-        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
+        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
     ),
 )

@@ -27,14 +27,10 @@ from kernels.generated.conv3d import (
     y_from_b,
     y_from_w_x,
 )
-from kernels.generated.conv3d_constant import (
-    x_padded_from_x,
-)
 from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -45,171 +41,18 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
-    select,
     share,
     task,
     zero,
 )
 
 require_abi(9, __name__)
-
-
-@task
-def x_padded_from_x_2_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        a0: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q = 0, -r3 + a0 - 1 >= 0 }
-
-    gather, tasks share r0 r1 r2 r3 r4; 2 guards
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for r5 in range(R5):
-            total = zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r3 + a0 - 1 >= 0:
-                    total += x[r0, r1, r2, q, r4, r5]
-            if add != 0:
-                total += x_padded[r0, r1, r2, r3, r4, r5]
-            x_padded[r0, r1, r2, r3, r4, r5] = total
-
-
-@task
-def x_padded_from_x_2_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q: int, a0: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5."""
-    lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * planes)
-        r1 = item // (R2 * R3 * planes) % R1
-        r2 = item // (R3 * planes) % R2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = 0
-            if 0 <= q < Q:
-                if -r3 + a0 - 1 >= 0:
-                    for u in range(tile.lines):
-                        plane = min(r4 + u, R4 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, r2, q, plane, r5), (0, 0, 0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(x_padded_from_x_2_over_r5, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
-def x_padded_from_x_2(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        a0: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q = 0, -r3 + a0 - 1 >= 0 }
-
-    lanes over r5
-    else gather, tasks share r0 r1 r2 r3 r4; 2 guards
-    """
-    if tile.lanes.width <= 8 * R5:
-        return x_padded_from_x_2_over_r5
-    return x_padded_from_x_2_plain
-
-
-@task
-def x_padded_from_x_3_plain(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        X3: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
-
-    gather, tasks share r0 r1 r2 r3 r4; 2 guards
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for r5 in range(R5):
-            total = zero()
-            q = X3 - 1
-            if 0 <= q < Q:
-                if r3 - z1 >= 0:
-                    total += x[r0, r1, r2, q, r4, r5]
-            if add != 0:
-                total += x_padded[r0, r1, r2, r3, r4, r5]
-            x_padded[r0, r1, r2, r3, r4, r5] = total
-
-
-@task
-def x_padded_from_x_3_over_r5(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q: int, X3: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5."""
-    lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * planes)
-        r1 = item // (R2 * R3 * planes) % R1
-        r2 = item // (R3 * planes) % R2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = X3 - 1
-            if 0 <= q < Q:
-                if r3 - z1 >= 0:
-                    for u in range(tile.lines):
-                        plane = min(r4 + u, R4 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, r2, q, plane, r5), (0, 0, 0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(x_padded_from_x_3_over_r5, x_padded_from_x_3_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5)})
-def x_padded_from_x_3(x_padded: Real6, x: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int,
-        X3: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]   { -q + X3 - 1 = 0, r3 - z1 >= 0 }
-
-    lanes over r5
-    else gather, tasks share r0 r1 r2 r3 r4; 2 guards
-    """
-    if tile.lanes.width <= 8 * R5:
-        return x_padded_from_x_3_over_r5
-    return x_padded_from_x_3_plain
 
 
 @kernel
@@ -231,42 +74,45 @@ def x_padded_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, z3:
 
 
 def x_padded_padded_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
-    room += 5 * (1 + 1 + 1) + R4 + 1 + min(R4, Q4) + R4 + R4
+    room = 5 * (1 + 1 + 1) + 2 * R3 + 1 + min(R3, Q3) + R3 + R3
+    room += 5 * (1 + 1 + 1) + 2 * R4 + 1 + min(R4, Q4) + R4 + R4
     room += 5 * (1 + 1 + 1) + 2 * (min(R5, Q5) + R5 + R5)
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_from_x_over_r5_table)
 def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    only_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, z0, z1, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (min(R3, Q3) + R3 + R3)
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    only_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, z3, z4, z5)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (min(R4, Q4) + R4 + R4)
     many = x_padded_padded_padded_from_x_runs(runs, R5, Q5, z6, z7, z8)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1 + 1 + 1)
     edge_places = edge_rows + (min(R5, Q5) + R5 + R5)
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -277,13 +123,23 @@ def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int,
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -315,42 +171,46 @@ def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int,
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def x_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
-    room += 5 * (1 + 1 + 1) + R4 + 1 + min(R4, Q4) + R4 + R4
-    room += 5 * (1 + 1 + 1) + R5 + 1 + min(R5, Q5) + R5 + R5
+    room = 5 * (1 + 1 + 1) + 2 * R3 + 1 + min(R3, Q3) + R3 + R3
+    room += 5 * (1 + 1 + 1) + 2 * R4 + 1 + min(R4, Q4) + R4 + R4
+    room += 5 * (1 + 1 + 1) + 2 * R5 + 1 + min(R5, Q5) + R5 + R5
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_from_x_over_r2_table)
 def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    only_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (min(R3, Q3) + R3 + R3)
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    only_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (min(R4, Q4) + R4 + R4)
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
+    only_r5 = runs_r5 + 5 * (1 + 1 + 1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -374,298 +234,20 @@ def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int,
                     lanes.where(True))
 
 
-def x_padded_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
-    room += 5 * (1 + 1 + 1) + R4 + 1 + min(R4, Q4) + R4 + R4
-    room += 5 * (1 + 1 + 1) + R5 + 1 + min(R5, Q5) + R5 + R5
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_from_x_over_r1_table)
-def x_padded_padded_padded_from_x_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3) + R3 + R3)
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4) + R4 + R4)
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def x_padded_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + min(R3, Q3) + R3 + R3
-    room += 5 * (1 + 1 + 1) + R4 + 1 + min(R4, Q4) + R4 + R4
-    room += 5 * (1 + 1 + 1) + R5 + 1 + min(R5, Q5) + R5 + R5
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_from_x_over_r0_table)
-def x_padded_padded_padded_from_x_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3) + R3 + R3)
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4) + R4 + R4)
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(x_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_from_x_over_r1,
-    x_padded_padded_padded_from_x_over_r0, x_padded_padded_padded_from_x_over_r5,
+@choice(x_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_from_x_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_padded_padded_from_x(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q5,q4,q3] source[r0,r1,r2,q3,q4,q5]
+    """target[r0,r1,r2,r3,r4,r5] += sum[q3,q4,q5] source[r0,r1,r2,q3,q4,q5]
     { r3 - z0 = q3, -q3 = 0, -q3 + z1 - 1 = 0, r4 - z3 = q4, -q4 = 0, -q4 + z4 - 1 = 0, r5 - z6 = q5, -q5 = 0, -q5 + z7 - 1 = 0 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return x_padded_padded_padded_from_x_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return x_padded_padded_padded_from_x_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return x_padded_padded_padded_from_x_over_r0
     return x_padded_padded_padded_from_x_over_r5
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6, R0: int,
-        R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, X5: int, z1: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { -q + X5 - 1 = 0, r5 - z1 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r3 r4; 1 guard
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for q in range(Q):
-            gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        q = X5 - 1
-        if 0 <= q < Q:
-            for r5 in range(max(0, z1), R5):
-                gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_2(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { -q = 0, -r5 + a2 - 1 >= 0 }
-
-    scatter, tasks share r0 r1 r2 r3 r4; 1 guard
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        if add == 0:
-            for q in range(Q):
-                gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        q = 0
-        if 0 <= q < Q:
-            for r5 in range(min(R5, a2)):
-                gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_3_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, task: int,
-        tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { r5 - a2 = q }
-
-    scatter, tasks share r0 r1 r2 r3 r4
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        if add == 0:
-            for q in range(Q):
-                gx_padded_padded[r0, r1, r2, r3, r4, q] = zero()
-        for q in range(max(0, -a2), min(Q, -a2 + R5)):
-            r5 = q + a2
-            gx_padded_padded[r0, r1, r2, r3, r4, q] += gx_padded_padded_padded[r0, r1, r2, r3, r4, r5]
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_3_over_r4(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r4 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * Q)
-        r1 = item // (R2 * R3 * Q) % R1
-        r2 = item // (R3 * Q) % R2
-        r3 = item // Q % R3
-        q = item % Q
-        for start in range(0, R4, lanes.width):
-            r4 = max(0, min(start, R4 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R4 - r4)
-            active = lanes.first(count)
-            total = lanes.zero()
-            r5 = q + a2
-            if 0 <= r5 < R5:
-                gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_padded_lanes
-            if add != 0:
-                total = total + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total, active)
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_3_over_q(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * planes)
-        r1 = item // (R2 * R3 * planes) % R1
-        r2 = item // (R3 * planes) % R2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a2 >= 0 and a2 + q_last < R5
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            r5 = q + a2
-            if whole or (count == lanes.width and 0 <= r5 < R5 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_padded_lanes
-            else:
-                inside = active & lanes.within(r5, 1, R5)
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(gx_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(gx_padded_padded_from_gx_padded_padded_padded_3_over_r4,
-    gx_padded_padded_from_gx_padded_padded_padded_3_over_q, gx_padded_padded_from_gx_padded_padded_padded_3_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
-def gx_padded_padded_from_gx_padded_padded_padded_3(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-    { r5 - a2 = q }
-
-    lanes over r4 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0 r1 r2 r3 r4
-    """
-    if tile.lanes.width <= R4 and gx_padded_padded.stride(4) == 1 and gx_padded_padded_padded.stride(4) == 1:
-        return gx_padded_padded_from_gx_padded_padded_padded_3_over_r4
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_from_gx_padded_padded_padded_3_over_q
-    return gx_padded_padded_from_gx_padded_padded_padded_3_plain
 
 
 @kernel
@@ -690,8 +272,8 @@ def gx_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, 
         Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
-    room += 5 * (1 + 1 + 1) + R4 + 1 + Q4 + Q4 + min(R4, Q4)
+    room = 5 * (1 + 1 + 1) + 2 * R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    room += 5 * (1 + 1 + 1) + 2 * R4 + 1 + Q4 + Q4 + min(R4, Q4)
     room += 5 * (1 + 1 + 1) + 2 * (Q5 + Q5 + min(R5, Q5))
     return room
 
@@ -702,27 +284,30 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
         z7: int, z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 at once, runs over r5."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    only_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0, z1, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (Q3 + Q3 + min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    only_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z3, z4, z5)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs = places_r4 + (Q4 + Q4 + min(R4, Q4))
     many = gx_from_gx_padded_padded_padded_runs(runs, R5, Q5, z6, z7, z8)
     length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1 + 1 + 1)
     edge_places = edge_rows + (Q5 + Q5 + min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
     for item in range(first, last):
@@ -733,13 +318,23 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
         block = item % blocks * tile.lines
         for r4 in range(block, min(block + tile.lines, R4)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                if min(q3, q4) < 0:  # nothing is copied to this line
+                    for start in range(0, R5, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R5 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r5 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
+                    for r5 in range(end, R5):
+                        target[r0, r1, r2, r3, r4, r5] = zero()
                 for at in range(edges):
                     r5, q5 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5] = source[r0, r1, r2, q3, q4, q5]
@@ -771,18 +366,19 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
                     for at in range(edges):
                         r5, q5 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R5, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, start), (0, 0, 0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R5 - start))
 
 
 def gx_from_gx_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
         Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
         z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
-    room += 5 * (1 + 1 + 1) + R4 + 1 + Q4 + Q4 + min(R4, Q4)
-    room += 5 * (1 + 1 + 1) + R5 + 1 + Q5 + Q5 + min(R5, Q5)
+    room = 5 * (1 + 1 + 1) + 2 * R3 + 1 + Q3 + Q3 + min(R3, Q3)
+    room += 5 * (1 + 1 + 1) + 2 * R4 + 1 + Q4 + Q4 + min(R4, Q4)
+    room += 5 * (1 + 1 + 1) + 2 * R5 + 1 + Q5 + Q5 + min(R5, Q5)
     return room
 
 
@@ -793,20 +389,23 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    only_r3 = runs_r3 + 5 * (1 + 1 + 1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (Q3 + Q3 + min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    only_r4 = runs_r4 + 5 * (1 + 1 + 1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (Q4 + Q4 + min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
+    only_r5 = runs_r5 + 5 * (1 + 1 + 1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -830,116 +429,7 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
                     lanes.where(True))
 
 
-def gx_from_gx_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
-    room += 5 * (1 + 1 + 1) + R4 + 1 + Q4 + Q4 + min(R4, Q4)
-    room += 5 * (1 + 1 + 1) + R5 + 1 + Q5 + Q5 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_padded_over_r1(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (Q3 + Q3 + min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (Q4 + Q4 + min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (0, 1, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (0, 1, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def gx_from_gx_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
-        z8: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1 + 1 + 1) + R3 + 1 + Q3 + Q3 + min(R3, Q3)
-    room += 5 * (1 + 1 + 1) + R4 + 1 + Q4 + Q4 + min(R4, Q4)
-    room += 5 * (1 + 1 + 1) + R5 + 1 + Q5 + Q5 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_padded_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1 + 1 + 1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, z0, z1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (Q3 + Q3 + min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1 + 1 + 1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, z3, z4, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (Q4 + Q4 + min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1 + 1 + 1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z6, z7, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r1,
-    gx_from_gx_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_over_r5,
+@choice(gx_from_gx_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
         R5: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
@@ -948,16 +438,10 @@ def gx_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: i
     { -r3 + z0 - 1 = 0, -r3 = 0, q3 - z2 = r3, -r4 + z3 - 1 = 0, -r4 = 0, q4 - z5 = r4, -r5 + z6 - 1 = 0, -r5 = 0, q5 - z8 = r5 }
 
     copies along r3 r4 r5 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 at once, runs over r5
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_padded_over_r0
     return gx_from_gx_padded_padded_padded_over_r5
 
 
@@ -1070,65 +554,11 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b'),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
                 ),
                 Phase(  # y[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpaddedpa...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1143,81 +573,16 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
             outputs=('gx', 'gw', 'gb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0,p1,p2] gy[n,g,o,p0,p1,p2]  # as gb[g,o] of conv3d
                     gb_from_gy,
@@ -1238,85 +603,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X5', 'z2'),
+                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('gx', 'gx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
                     linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4,r5]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'X3', 'z0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-                ),
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4,r5] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('gx', 'gx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(12, 13, 14, 15, 16, 17, 18, 19, 20),
                 ),
             ),
         ),
@@ -1324,125 +615,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
             outputs=('ty',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpaddedp...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1463,150 +646,22 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(9, 10, 11, 12, 13, 14, 15, 16, 17),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
             outputs=('hx', 'hw', 'hb', 'hgy'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('hgx_padded_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('hgx_padded_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1,p2] += sum[c,k0,k1,k2,xpaddedpaddedpadded3,xpaddedpaddedpadded4,xpadded...  # as y[n,g,o,p0,p1,p2] of conv3d
                     y_from_w_x,
@@ -1639,94 +694,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X5', 'z2'),
+                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('hx', 'hx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
                     linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5] += sum[r4] hx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'X3', 'z0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-                ),
-                Joint(
-                    Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] hgx_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('hgx_padded_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('hgx_padded_padded',),
-                    ),
-                    of=(9, 10, 11, 12, 13, 14, 15, 16, 17),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4,r5] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('hx', 'hx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(23, 24, 25, 26, 27, 28, 29, 30, 31),
                 ),
             ),
         ),
@@ -1734,125 +706,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'gy', 'tx', 'tw', 'tb', 'tgy'),
             outputs=('tgx', 'tgw', 'tgb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5] += sum[q] x[r0,r1,r2,q,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
+                    x_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'X4', 'X5', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'a0'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx[r0,r1,r2,q,r4,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X3', 'X3', 'z0'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded[r0,r1,r2,r3,q,r5]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 4, 3, 5), (0, 1, 2, 4, 3, 5)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]  # as x_padded[r0,r1,r2,r3,r4,r5]
-                    x_padded_from_x_3,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X5', 'X5', 'z2'),
-                    axes=((0, 1, 2, 5, 3, 4), (0, 1, 2, 5, 3, 4)),
-                    linear=('tx_padded_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1,p2] tgy[n,g,o,p0,p1,p2]  # as gb[g,o] of conv3d
                     gb_from_gy,
@@ -1886,110 +750,21 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'C', 'K0', 'K1', 'K2', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 0, 0, 0, 'd0', 'd1', 'd2', 's0', 's1', 's2'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0,r1,r2,r3,r4,...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X5', 'z2'),
+                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]
+                    gx_from_gx_padded_padded_padded,
+                    ('tgx', 'tgx_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
                     linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0,r1,r2,r3,r4,...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0,r1,r2,r3,r4,...  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'X4', 'z1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5] += sum[r4] tgx_padded_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'X3', 'z0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]  # as gx_padded_padded[r0,r1,r2,r3,r4,q]
-                    gx_padded_padded_from_gx_padded_padded_padded_3,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7, 8),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4,q]
-                        x_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'X4', 'X3', 'a0', 'X3', 'z0', 'a1', 'X4', 'z1', 'a2', 'X5', 'z2'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(9, 10, 11, 12, 13, 14, 15, 16, 17),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4,r5] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5]
-                        gx_from_gx_padded_padded_padded,
-                        ('tgx', 'tgx_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X3', 'z0', 'a0', 'X4', 'z1', 'a1', 'X5', 'z2', 'a2'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(23, 24, 25, 26, 27, 28, 29, 30, 31),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: that of kernels.generated.conv3d_constant',
-        'x_padded_from_x_2: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
-        'x_padded_from_x_3: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 2 guards',
+        'x_padded_padded_padded_from_x: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
-        'x_padded_padded_padded_from_x: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
-        'gx_padded_padded_from_gx_padded_padded_padded: scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
-        'gx_padded_padded_from_gx_padded_padded_padded_2: scatter, tasks share r0 r1 r2 r3 r4; 1 guard',
-        'gx_padded_padded_from_gx_padded_padded_padded_3: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4',
-        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
+        'gx_from_gx_padded_padded_padded: copies along r3 r4 r5 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 at once, runs over r5',
     ),
 )

@@ -36,7 +36,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -47,11 +46,11 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     one,
     require_abi,
     select,
@@ -63,75 +62,140 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def x_padded_from_x_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a0: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - a0 = q }
-
-    scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5 * R6, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5 * R6)
-        r1 = item // (R2 * R4 * R5 * R6) % R1
-        r2 = item // (R4 * R5 * R6) % R2
-        r4 = item // (R5 * R6) % R4
-        r5 = item // R6 % R5
-        r6 = item % R6
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3, r4, r5, r6] = zero()
-        for r3 in range(max(0, a0), min(R3, a0 + Q)):
-            q = r3 - a0
-            x_padded[r0, r1, r2, r3, r4, r5, r6] += x[r0, r1, r2, q, r4, r5, r6]
+@kernel
+def x_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    return many
 
 
-@task
-def x_padded_from_x_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, Q: int, a0: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r6."""
+
+def x_padded_from_x_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        Q6: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R6, Q6))
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_over_r6_table)
+def x_padded_from_x_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r6 at once, runs over r6."""
     lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = x_padded_from_x_runs(runs, R6, Q6, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R6, Q6))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width))
-            count = min(lanes.width, R6 - r6)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r3 - a0
-            if 0 <= q < Q:
-                for u in range(tile.lines):
-                    plane = min(r5 + u, R5 - 1)
-                    x_lanes = lanes.read_where(x.line((r0, r1, r2, q, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-                    total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), result,
-                        active)
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                for at in range(edges):
+                    r6, q6 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, r3, r4, r5, q6]
+                continue
+            for r6 in range(begin):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            for r6 in range(end, R6):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0,
+                        1))), lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, r3, r4, r5, begin + start] += source[r0, r1, r2, r3, r4, r5, runs[2] + start]
+            for at in range(edges):
+                r6, q6 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, r3, r4, r5, q6]
 
 
-@choice(x_padded_from_x_over_r6, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
-def x_padded_from_x(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a0: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - a0 = q }
+def x_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        Q6: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R6 + 1 + min(R6, Q6)
+    return room
 
-    lanes over r6
-    else scatter, tasks share r0 r1 r2 r4 r5 r6
+
+@task(integer_scratch=x_padded_from_x_over_r5_table)
+def x_padded_from_x_over_r5(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
+        R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r6 at once, lanes over r5 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r6 = integer_scratch
+    only_r6 = runs_r6 + 5 * (1)
+    starts_r6 = only_r6 + R6
+    places_r6 = starts_r6 + (R6 + 1)
+    many = x_padded_from_x_runs(runs_r6, R6, Q6, z0)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R5, lanes.width):
+                r5 = max(0, min(start, R5 - lanes.width))
+                total = lanes.zero()
+                for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                    q6 = places_r6[at_r6]
+                    total = total + lanes.read(source.line((r0, r1, r2, r3, r4, r5, q6), (0, 0, 0, 0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), total,
+                    lanes.where(True))
+
+
+@choice(x_padded_from_x_over_r5, x_padded_from_x_over_r6,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
+def x_padded_from_x(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
+        Q6: int, z0: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6] source[r0,r1,r2,r3,r4,r5,q6]   { r6 - z0 = q6 }
+
+    copies along r6 at once, lanes over r5 where it is contiguous
+    else copies along r6 at once, runs over r6
     """
-    if tile.lanes.width <= 8 * R6:
-        return x_padded_from_x_over_r6
-    return x_padded_from_x_plain
+    if tile.lanes.width <= R5 and target.stride(5) == 1 and source.stride(5) == 1:
+        return x_padded_from_x_over_r5
+    return x_padded_from_x_over_r6
 
 
 @task
@@ -265,10 +329,10 @@ def x_padded_filled_2(x_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: i
 
 
 @task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a3: int, task: int, tasks: int) -> None:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
+def x_padded_padded_padded_padded_from_x_padded_padded_padded_plain(x_padded_padded_padded_padded: Real7,
+        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
+        a3: int, task: int, tasks: int) -> None:
+    """x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
     { r6 - a3 = q }
 
     scatter, tasks share r0 r1 r2 r3 r4 r5
@@ -281,45 +345,45 @@ def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_
         r3 = item // (R4 * R5) % R3
         r4 = item // R5 % R4
         r5 = item % R5
-        for q in range(Q):
-            gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] = zero()
-        for q in range(max(0, -a3), min(Q, -a3 + R6)):
-            r6 = q + a3
-            gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] += gx_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6]
+        for r6 in range(R6):
+            x_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6] = zero()
+        for r6 in range(max(0, a3), min(R6, a3 + Q)):
+            q = r6 - a3
+            x_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6] += x_padded_padded_padded[r0, r1, r2, r3, r4, r5, q]
 
 
 @task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
+def x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5(x_padded_padded_padded_padded: Real7,
+        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
+        a3: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over r5 where it is contiguous."""
     lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * R4 * Q, task, tasks)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * R6, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * Q)
-        r1 = item // (R2 * R3 * R4 * Q) % R1
-        r2 = item // (R3 * R4 * Q) % R2
-        r3 = item // (R4 * Q) % R3
-        r4 = item // Q % R4
-        q = item % Q
+        r0 = item // (R1 * R2 * R3 * R4 * R6)
+        r1 = item // (R2 * R3 * R4 * R6) % R1
+        r2 = item // (R3 * R4 * R6) % R2
+        r3 = item // (R4 * R6) % R3
+        r4 = item // R6 % R4
+        r6 = item % R6
         for start in range(0, R5, lanes.width):
             r5 = max(0, min(start, R5 - lanes.width))
             count = min(lanes.width, R5 - r5)
             active = lanes.first(count)
             total = lanes.zero()
-            r6 = q + a3
-            if 0 <= r6 < R6:
-                gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_padded_padded_lanes
-            lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)),
-                total, active)
+            q = r6 - a3
+            if 0 <= q < Q:
+                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)), active)
+                total = total + x_padded_padded_padded_lanes
+            lanes.write_where(x_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1,
+                0)), total, active)
 
 
 @task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
+def x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6(x_padded_padded_padded_padded: Real7,
+        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
+        a3: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r6."""
     lanes = tile.lanes
     planes = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
@@ -330,58 +394,58 @@ def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q(gx_padded
         r3 = item // (R4 * planes) % R3
         r4 = item // planes % R4
         r5 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a3 >= 0 and a3 + q_last < R6
+        for start in range(0, R6, lanes.width):
+            r6 = max(0, min(start, R6 - lanes.width))
+            count = min(lanes.width, R6 - r6)
+            r6_last = r6 + (count - 1)
+            whole = count == lanes.width and r6 - a3 >= 0 and -a3 + r6_last < Q
             active = lanes.first(count)
             total = tile.column()
             for u in range(tile.lines):
                 total[0, u] = lanes.zero()
-            r6 = q + a3
-            if whole or (count == lanes.width and 0 <= r6 < R6 - (lanes.width - 1)):
+            q = r6 - a3
+            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
                 for u in range(tile.lines):
                     plane = min(r5 + u, R5 - 1)
-                    gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+                    x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)))
+                    total[0, u] = total[0, u] + x_padded_padded_padded_lanes
             else:
-                inside = active & lanes.within(r6, 1, R6)
+                inside = active & lanes.within(q, 1, Q)
                 for u in range(tile.lines):
                     plane = min(r5 + u, R5 - 1)
-                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_padded_lanes, total[0, u])
+                    x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)), inside)
+                    total[0, u] = select(inside, total[0, u] + x_padded_padded_padded_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(r5 + u, R5 - 1)
                 if r5 + u < R5:
                     result = total[0, u]
-                    lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0,
-                        0, 1)), result, active)
+                    lanes.write_where(x_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0,
+                        0, 0, 0, 1)), result, active)
 
 
-@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain,
+@choice(x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5,
+    x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6,
+    x_padded_padded_padded_padded_from_x_padded_padded_padded_plain,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        Q: int, a3: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
+def x_padded_padded_padded_padded_from_x_padded_padded_padded(x_padded_padded_padded_padded: Real7,
+        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
+        a3: int, tile: Tile) -> Task[...]:
+    """x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
     { r6 - a3 = q }
 
     lanes over r5 where it is contiguous
-    or lanes over q
+    or lanes over r6
     else scatter, tasks share r0 r1 r2 r3 r4 r5
     """
     if (
         tile.lanes.width <= R5
-        and gx_padded_padded_padded.stride(5) == 1
-        and gx_padded_padded_padded_padded.stride(5) == 1
+        and x_padded_padded_padded_padded.stride(5) == 1
+        and x_padded_padded_padded.stride(5) == 1
     ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q
-    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain
+        return x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5
+    if tile.lanes.width <= 8 * R6:
+        return x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6
+    return x_padded_padded_padded_padded_from_x_padded_padded_padded_plain
 
 
 @kernel
@@ -397,9 +461,9 @@ def gx_from_gx_padded_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q:
 def gx_from_gx_padded_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
     room += 5 * (1) + 2 * (min(R6, Q6))
     return room
 
@@ -410,32 +474,36 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
         tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
+    single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
     runs = places_r5 + (min(R5, Q5))
     many = gx_from_gx_padded_padded_padded_padded_runs(runs, R6, Q6, z3)
     length = longest_first(runs, many)
-    single = once(runs, many, R6) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1)
     edge_places = edge_rows + (min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -447,14 +515,24 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
         block = item % blocks * tile.lines
         for r5 in range(block, min(block + tile.lines, R5)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                q5 = places_r5[r5]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                q5 = only_r5[r5]
+                if min(q3, q4, q5) < 0:  # nothing is copied to this line
+                    for start in range(0, R6, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R6 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
                 for at in range(edges):
                     r6, q6 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
@@ -488,18 +566,19 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
                         for at in range(edges):
                             r6, q6 = edge_rows[at], edge_places[at]
                             target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
-            if clear > 0:  # nothing is copied to this line
-                for r6 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R6, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.zero(), lanes.first(R6 - start))
 
 
 def gx_from_gx_padded_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
+    room += 5 * (1) + 2 * R6 + 1 + min(R6, Q6)
     return room
 
 
@@ -510,25 +589,29 @@ def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7,
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
+    only_r6 = runs_r6 + 5 * (1)
+    starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
     blocks = ceil_div(R6, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
     for item in range(first, last):
@@ -555,132 +638,7 @@ def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7,
                     lanes.where(True))
 
 
-def gx_from_gx_padded_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_padded_padded_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def gx_from_gx_padded_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_padded_padded_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_padded_over_r1,
-    gx_from_gx_padded_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_padded_over_r6,
+@choice(gx_from_gx_padded_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_padded_over_r6,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
         R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
@@ -689,16 +647,10 @@ def gx_from_gx_padded_padded_padded_padded(target: Real7, source: Real7, R0: int
     { q3 - z0 = r3, q4 - z1 = r4, q5 - z2 = r5, q6 - z3 = r6 }
 
     copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 r6 at once, runs over r6
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_padded_padded_over_r0
     return gx_from_gx_padded_padded_padded_padded_over_r6
 
 
@@ -713,47 +665,51 @@ def tx_padded_padded_padded_padded_from_tx_runs(runs: IntegerScratch, R: int, Q:
 
 
 def tx_padded_padded_padded_padded_from_tx_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
     room += 5 * (1) + 2 * (min(R6, Q6))
     return room
 
 
 @task(integer_scratch=tx_padded_padded_padded_padded_from_tx_over_r6_table)
 def tx_padded_padded_padded_padded_from_tx_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
         tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
+    single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
     runs = places_r5 + (min(R5, Q5))
     many = tx_padded_padded_padded_padded_from_tx_runs(runs, R6, Q6, z3)
     length = longest_first(runs, many)
-    single = once(runs, many, R6) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (1)
     edge_places = edge_rows + (min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -765,14 +721,24 @@ def tx_padded_padded_padded_padded_from_tx_over_r6(target: Real7, source: Real7,
         block = item % blocks * tile.lines
         for r5 in range(block, min(block + tile.lines, R5)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                q5 = places_r5[r5]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                q5 = only_r5[r5]
+                if min(q3, q4, q5) < 0:  # nothing is copied to this line
+                    for start in range(0, R6, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R6 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
                 for at in range(edges):
                     r6, q6 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
@@ -806,47 +772,52 @@ def tx_padded_padded_padded_padded_from_tx_over_r6(target: Real7, source: Real7,
                         for at in range(edges):
                             r6, q6 = edge_rows[at], edge_places[at]
                             target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
-            if clear > 0:  # nothing is copied to this line
-                for r6 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R6, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.zero(), lanes.first(R6 - start))
 
 
 def tx_padded_padded_padded_padded_from_tx_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    room += 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
+    room += 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
+    room += 5 * (1) + 2 * R6 + 1 + min(R6, Q6)
     return room
 
 
 @task(integer_scratch=tx_padded_padded_padded_padded_from_tx_over_r2_table)
 def tx_padded_padded_padded_padded_from_tx_over_r2(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
         tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
+    only_r4 = runs_r4 + 5 * (1)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
+    only_r5 = runs_r5 + 5 * (1)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
+    only_r6 = runs_r6 + 5 * (1)
+    starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
     many = tx_padded_padded_padded_padded_from_tx_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
     blocks = ceil_div(R6, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
     for item in range(first, last):
@@ -873,150 +844,19 @@ def tx_padded_padded_padded_padded_from_tx_over_r2(target: Real7, source: Real7,
                     lanes.where(True))
 
 
-def tx_padded_padded_padded_padded_from_tx_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=tx_padded_padded_padded_padded_from_tx_over_r1_table)
-def tx_padded_padded_padded_padded_from_tx_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def tx_padded_padded_padded_padded_from_tx_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    room += 5 * (1) + R6 + 1 + min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=tx_padded_padded_padded_padded_from_tx_over_r0_table)
-def tx_padded_padded_padded_padded_from_tx_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int,
-        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r3, R3, Q3, z0)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r4, R4, Q4, z1)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r5, R5, Q5, z2)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = tx_padded_padded_padded_padded_from_tx_runs(runs_r6, R6, Q6, z3)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(tx_padded_padded_padded_padded_from_tx_over_r2, tx_padded_padded_padded_padded_from_tx_over_r1,
-    tx_padded_padded_padded_padded_from_tx_over_r0, tx_padded_padded_padded_padded_from_tx_over_r6,
+@choice(tx_padded_padded_padded_padded_from_tx_over_r2, tx_padded_padded_padded_padded_from_tx_over_r6,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def tx_padded_padded_padded_padded_from_tx(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, Q5: int, Q4: int, Q3: int, z0: int, z1: int, z2: int, z3: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, z0: int, z1: int, z2: int, z3: int,
         tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6,q5,q4,q3] source[r0,r1,r2,q3,q4,q5,q6]
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q3,q4,q5,q6] source[r0,r1,r2,q3,q4,q5,q6]
     { r3 - z0 = q3, r4 - z1 = q4, r5 - z2 = q5, r6 - z3 = q6 }
 
     copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 r6 at once, runs over r6
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return tx_padded_padded_padded_padded_from_tx_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return tx_padded_padded_padded_padded_from_tx_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return tx_padded_padded_padded_padded_from_tx_over_r0
     return tx_padded_padded_padded_padded_from_tx_over_r6
 
 
@@ -1153,7 +993,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += u
@@ -1170,11 +1011,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1193,11 +1034,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1216,11 +1057,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1260,7 +1100,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += u
@@ -1277,11 +1118,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1300,11 +1141,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1323,11 +1164,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1365,43 +1205,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3', 'C', 'K0', 'K1', 'K2', 'K3', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 0, 0, 0, 0, 'd0', 'd1', 'd2', 'd3', 's0', 's1', 's2', 's3'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[...
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded_padded_padded', 'gx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
+                Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('gx', 'gx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('gx_padded_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5] gx_padded_padded_padded[r0,r1,r2,r3,r4...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4] gx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3] gx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('gx', 'gx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(15, 16, 17, 18),
                 ),
             ),
         ),
@@ -1412,7 +1220,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += u
@@ -1429,11 +1238,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1452,11 +1261,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1475,11 +1284,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1498,32 +1306,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 6, 3, 4, 5),),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...
+                    tx_padded_padded_padded_padded_from_tx,
+                    ('tx_padded_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,xpaddedpaddedpaddedpadded3,xpaddedpaddedpadd...  # as y[n,g,o,p0,p1,p2,p3] of conv4d
                     y_from_w_x,
@@ -1544,17 +1331,6 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...
-                        tx_padded_padded_padded_padded_from_tx,
-                        ('tx_padded_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('tx_padded_padded_padded',),
-                    ),
-                    of=(12, 13, 14, 15),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
@@ -1563,7 +1339,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += u
@@ -1580,11 +1357,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1603,11 +1380,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1626,11 +1403,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1649,32 +1425,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 6, 3, 4, 5),),
                     linear=('u',),
                 ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx_padded_padded_padde...
+                    tx_padded_padded_padded_padded_from_tx,
+                    ('hgx_padded_padded_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded_padded', 'hgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('hgx_padded_padded_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,xpaddedpaddedpaddedpadded3,xpaddedpaddedpad...  # as y[n,g,o,p0,p1,p2,p3] of conv4d
                     y_from_w_x,
@@ -1707,52 +1462,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6] hx_padded_padded_padded_padded[...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded_padded_padded', 'hx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
+                Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('hx', 'hx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('hx_padded_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5] hx_padded_padded_padded[r0,r1,r2,r3,r4...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4] hx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] hgx_padded_padded_padde...
-                        tx_padded_padded_padded_padded_from_tx,
-                        ('hgx_padded_padded_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('hgx_padded_padded_padded',),
-                    ),
-                    of=(12, 13, 14, 15),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3] hx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('hx', 'hx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(21, 22, 23, 24),
                 ),
             ),
         ),
@@ -1763,7 +1477,8 @@ DEFINITION = Definition(
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x[r0,r1,r2,q,r4,r5,r6]
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += u
@@ -1780,11 +1495,11 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded[r0,r1,r2,r3,q,r5,r6]
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1803,11 +1518,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
+                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q...
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1826,11 +1541,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6),),
                     linear=('u',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += u  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
@@ -1849,32 +1563,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 6, 3, 4, 5),),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'X3', 'a0'),
+                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...
+                    tx_padded_padded_padded_padded_from_tx,
+                    ('tx_padded_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'X4', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded[r0,r1,r2,r3,r4...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X5', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X6', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1,p2,p3] tgy[n,g,o,p0,p1,p2,p3]  # as gb[g,o] of conv4d
                     gb_from_gy,
@@ -1908,66 +1601,25 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3', 'C', 'K0', 'K1', 'K2', 'K3', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 0, 0, 0, 0, 'd0', 'd1', 'd2', 'd3', 's0', 's1', 's2', 's3'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6] tgx_padded_padded_padded_padde...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded_padded_padded', 'tgx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
+                Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('tgx', 'tgx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
                     linear=('tgx_padded_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5] tgx_padded_padded_padded[r0,r1,r2,r3,...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4] tgx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'X4', 'a1'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'X3', 'a0'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] tx_padded_padded_padded[...
-                        tx_padded_padded_padded_padded_from_tx,
-                        ('tx_padded_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'X5', 'X4', 'X3', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('tx_padded_padded_padded',),
-                    ),
-                    of=(12, 13, 14, 15),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3] tgx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('tgx', 'tgx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a0', 'a1', 'a2', 'a3'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(21, 22, 23, 24),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r6; else scatter, tasks share r0 r1 r2 r4 r5 r6',
+        'x_padded_from_x: copies along r6 at once, lanes over r5 where it is contiguous; else copies along r6 at once, runs over r6',
         'x_padded_filled: lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
         'x_padded_filled_2: lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
+        'x_padded_padded_padded_padded_from_x_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over r6; else scatter, tasks share r0 r1 r2 r3 r4 r5',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4 r5',
-        'gx_from_gx_padded_padded_padded_padded: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
-        'tx_padded_padded_padded_padded_from_tx: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
+        'gx_from_gx_padded_padded_padded_padded: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
+        'tx_padded_padded_padded_padded_from_tx: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
     ),
 )

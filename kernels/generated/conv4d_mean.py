@@ -34,12 +34,13 @@ from kernels.generated.conv4d import (
     y_from_w_x,
 )
 from kernels.generated.conv4d_constant import (
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
     x_padded_from_x,
+    x_padded_padded_padded_padded_from_x_padded_padded_padded,
 )
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -48,8 +49,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    add_run,
     ceil_div,
     choice,
+    disjoint,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
     one,
     real,
     require_abi,
@@ -823,6 +830,265 @@ def gmu_from_gx_padded_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padde
 
 
 @task
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_padded_padded: Real7,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, Q: int, a3: int, task: int, tasks: int) -> None:
+    """gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
+    { r6 - a3 = q }
+
+    scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5
+    """
+    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * R5, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * R5)
+        r1_2 = item // (R2_2 * R3_2 * R4 * R5) % R1_2
+        r2_2 = item // (R3_2 * R4 * R5) % R2_2
+        r3_2 = item // (R4 * R5) % R3_2
+        r4 = item // R5 % R4
+        r5 = item % R5
+        for q in range(Q):
+            gx_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, q] = zero()
+        for q in range(max(0, -a3), min(Q, -a3 + R6)):
+            r6 = q + a3
+            gx_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, q] += gx_padded_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, r6]
+
+
+@task
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5(gx_padded_padded_padded: Real7,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over r5 where it is contiguous."""
+    lanes = tile.lanes
+    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * Q, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * Q)
+        r1_2 = item // (R2_2 * R3_2 * R4 * Q) % R1_2
+        r2_2 = item // (R3_2 * R4 * Q) % R2_2
+        r3_2 = item // (R4 * Q) % R3_2
+        r4 = item // Q % R4
+        q = item % Q
+        for start in range(0, R5, lanes.width):
+            r5 = max(0, min(start, R5 - lanes.width))
+            count = min(lanes.width, R5 - r5)
+            active = lanes.first(count)
+            total = lanes.zero()
+            r6 = q + a3
+            if 0 <= r6 < R6:
+                gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
+                total = total + gx_padded_padded_padded_padded_lanes
+            lanes.write_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, q), (0, 0, 0, 0, 0, 1,
+                0)), total, active)
+
+
+@task
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q(gx_padded_padded_padded: Real7,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over q."""
+    lanes = tile.lanes
+    planes = ceil_div(R5, tile.lines)
+    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * planes, task, tasks)
+    for item in range(first, last):
+        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * planes)
+        r1_2 = item // (R2_2 * R3_2 * R4 * planes) % R1_2
+        r2_2 = item // (R3_2 * R4 * planes) % R2_2
+        r3_2 = item // (R4 * planes) % R3_2
+        r4 = item // planes % R4
+        r5 = item % planes * tile.lines
+        for start in range(0, Q, lanes.width):
+            q = max(0, min(start, Q - lanes.width))
+            count = min(lanes.width, Q - q)
+            q_last = q + (count - 1)
+            whole = count == lanes.width and q + a3 >= 0 and a3 + q_last < R6
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            r6 = q + a3
+            if whole or (count == lanes.width and 0 <= r6 < R6 - (lanes.width - 1)):
+                for u in range(tile.lines):
+                    plane = min(r5 + u, R5 - 1)
+                    gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
+                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
+            else:
+                inside = active & lanes.within(r6, 1, R6)
+                for u in range(tile.lines):
+                    plane = min(r5 + u, R5 - 1)
+                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside)
+                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_padded_lanes, total[0, u])
+            for u in range(tile.lines):
+                plane = min(r5 + u, R5 - 1)
+                if r5 + u < R5:
+                    result = total[0, u]
+                    lanes.write_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, q), (0, 0, 0,
+                        0, 0, 0, 1)), result, active)
+
+
+@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5,
+    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q,
+    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain,
+    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (3, 3), "R4": (4, 4), "R5": (5, 5)})
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
+        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
+        R6: int, Q: int, a3: int, tile: Tile) -> Task[...]:
+    """gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
+    { r6 - a3 = q }
+
+    lanes over r5 where it is contiguous
+    or lanes over q
+    else scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5
+    """
+    if (
+        tile.lanes.width <= R5
+        and gx_padded_padded_padded.stride(5) == 1
+        and gx_padded_padded_padded_padded.stride(5) == 1
+    ):
+        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5
+    if tile.lanes.width <= 8 * Q:
+        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q
+    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain
+
+
+@kernel
+def gx_padded_padded_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, -z3), min(R, -z3 + Q)
+    many = add_run(runs, many, low, 1, z3 + low, 1, end - low)
+    return many
+
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R6, Q6))
+    return room
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r6_table)
+def gx_padded_padded_from_gx_padded_padded_padded_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Copies along r6 at once, runs over r6."""
+    lanes = tile.lanes
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs, R6, Q6, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R6, Q6))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
+    blocks = ceil_div(R5, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r5 in range(block, min(block + tile.lines, R5)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                for at in range(edges):
+                    r6, q6 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, r3, r4, r5, q6]
+                continue
+            for r6 in range(begin):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            for r6 in range(end, R6):
+                target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
+                        lanes.where(True))
+                clear = 0
+            else:
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, r3, r4, r5, runs[2] + start), (0, 0, 0, 0, 0, 0,
+                        1))), lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, r3, r4, r5, begin + start] += source[r0, r1, r2, r3, r4, r5, runs[2] + start]
+            for at in range(edges):
+                r6, q6 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, r3, r4, r5, q6]
+
+
+def gx_padded_padded_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R6 + 1 + min(R6, Q6)
+    return room
+
+
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r5_table)
+def gx_padded_padded_from_gx_padded_padded_padded_over_r5(target: Real7, source: Real7, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch,
+        task: int, tasks: int) -> None:
+    """Copies along r6 at once, lanes over r5 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r6 = integer_scratch
+    only_r6 = runs_r6 + 5 * (1)
+    starts_r6 = only_r6 + R6
+    places_r6 = starts_r6 + (R6 + 1)
+    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs_r6, R6, Q6, z0)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
+    blocks = ceil_div(R6, tile.lines)
+    first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * R2 * R3 * R4 * blocks)
+        r1 = item // (R2 * R3 * R4 * blocks) % R1
+        r2 = item // (R3 * R4 * blocks) % R2
+        r3 = item // (R4 * blocks) % R3
+        r4 = item // blocks % R4
+        block = item % blocks * tile.lines
+        for r6 in range(block, min(block + tile.lines, R6)):
+            for start in range(0, R5, lanes.width):
+                r5 = max(0, min(start, R5 - lanes.width))
+                total = lanes.zero()
+                for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
+                    q6 = places_r6[at_r6]
+                    total = total + lanes.read(source.line((r0, r1, r2, r3, r4, r5, q6), (0, 0, 0, 0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), total,
+                    lanes.where(True))
+
+
+@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r5,
+    gx_padded_padded_from_gx_padded_padded_padded_over_r6,
+    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
+def gx_padded_padded_from_gx_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6] source[r0,r1,r2,r3,r4,r5,q6]   { q6 - z0 = r6 }
+
+    copies along r6 at once, lanes over r5 where it is contiguous
+    else copies along r6 at once, runs over r6
+    """
+    if tile.lanes.width <= R5 and target.stride(5) == 1 and source.stride(5) == 1:
+        return gx_padded_padded_from_gx_padded_padded_padded_over_r5
+    return gx_padded_padded_from_gx_padded_padded_padded_over_r6
+
+
+@task
 def gx_from_gmu_plain(gx: Real7, gmu: Real3, N: int, G: int, C: int, R0: int, R1: int, R2: int, R3: int, add: int,
         task: int, tasks: int) -> None:
     """gx[n,g,c,r0,r1,r2,r3] += gmu[n,g,c]/(R0*R1*R2*R3)
@@ -1065,10 +1331,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]
@@ -1083,11 +1350,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1104,11 +1371,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1125,11 +1392,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1170,10 +1436,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]
@@ -1188,11 +1455,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1209,11 +1476,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1230,11 +1497,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1282,7 +1548,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('gx_padded_padded_padded_padded',),
                 ),
-                Phase(  # gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
+                Phase(  # gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded...
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('gx_padded_padded_padded', 'gx_padded_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
@@ -1302,10 +1568,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('gx_padded_padded_padded',),
                 ),
-                Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] gx_padded_padded_padded[r0_2,r...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] gx_padded_padded_padded[r0_2,r...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('gx_padded_padded_padded',),
                 ),
@@ -1323,10 +1589,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('gx_padded_padded',),
                 ),
-                Phase(  # gx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3_2,...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # gx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3_2,...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('gx_padded_padded',),
                 ),
@@ -1344,10 +1610,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('gx_padded',),
                 ),
-                Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] gx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] gx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('gx_padded',),
                 ),
@@ -1369,10 +1635,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]
@@ -1387,11 +1654,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1408,11 +1675,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1429,11 +1696,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1456,10 +1722,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1474,11 +1741,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3_2,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3_2,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1495,11 +1762,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded[r0_2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded[r0_2,r...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('tx_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1516,11 +1783,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1567,10 +1833,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]
@@ -1585,11 +1852,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1606,11 +1873,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1627,11 +1894,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1654,10 +1920,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('hgx',),
                 ),
                 Phase(  # hgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1672,11 +1939,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded[r0_2,r1_2,r2_2,r3_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded[r0_2,r1_2,r2_2,r3_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('hgx_padded',),
                 ),
                 Phase(  # hgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1693,11 +1960,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padded[r0_2...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padded[r0_2...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('hgx_padded_padded',),
                 ),
                 Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1714,11 +1981,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padd...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # hgx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padd...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('hgx_padded_padded_padded_padded', 'hgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('hgx_padded_padded_padded',),
                 ),
                 Phase(  # hgx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += hgmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1778,7 +2044,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('hx_padded_padded_padded_padded',),
                 ),
-                Phase(  # hx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] hx_padded_padded_padded...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
+                Phase(  # hx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] hx_padded_padded_padded...  # as gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q]
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('hx_padded_padded_padded', 'hx_padded_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
@@ -1798,10 +2064,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('hx_padded_padded_padded',),
                 ),
-                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] hx_padded_padded_padded[r0_2,r...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] hx_padded_padded_padded[r0_2,r...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('hx_padded_padded_padded',),
                 ),
@@ -1819,10 +2085,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('hx_padded_padded',),
                 ),
-                Phase(  # hx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3_2,...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # hx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3_2,...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('hx_padded_padded',),
                 ),
@@ -1840,10 +2106,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('hx_padded',),
                 ),
-                Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] hx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] hx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('hx_padded',),
                 ),
@@ -1865,10 +2131,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('x',),
                 ),
                 Phase(  # x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]
@@ -1883,11 +2150,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded[r0_2,r1_2,r2_2,r3_2,q,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('x_padded',),
                 ),
                 Phase(  # x_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1904,11 +2171,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded[r0_2,r1_...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('x_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1925,11 +2192,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += mu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1952,10 +2218,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0', 'R1', 'R2', 'R3'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx[r0_2,r1_2,r2_2,q,r4,r5,r6]  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('tx',),
                 ),
                 Phase(  # tx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1970,11 +2237,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'R2', 'R3', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3_2,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded[r0_2,r1_2,r2_2,r3_2,...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'R2', 'R3', 'R1', 'a1'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('tx_padded',),
                 ),
                 Phase(  # tx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -1991,11 +2258,11 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded[r0_2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded[r0_2,r...  # as copies of conv4d_constant
                     x_padded_from_x,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'a2'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('tx_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -2012,11 +2279,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_from_x,
+                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
+                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
                     ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'a3'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += tmu[r0_2,r1_2,r2_2]  # as x_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
@@ -2077,7 +2343,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('tgx_padded_padded_padded_padded',),
                 ),
-                Phase(  # tgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] tgx_padded_padded_padd...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
+                Phase(  # tgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] tgx_padded_padded_padd...  # as gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q]
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('tgx_padded_padded_padded', 'tgx_padded_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
@@ -2097,10 +2363,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('tgx_padded_padded_padded',),
                 ),
-                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] tgx_padded_padded_padded[r0_2...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] tgx_padded_padded_padded[r0_2...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
                     linear=('tgx_padded_padded_padded',),
                 ),
@@ -2118,10 +2384,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('tgx_padded_padded',),
                 ),
-                Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3_...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3_...
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
                     linear=('tgx_padded_padded',),
                 ),
@@ -2139,10 +2405,10 @@ DEFINITION = Definition(
                     axes=((0, 1, 2), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('tgx_padded',),
                 ),
-                Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] tgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] of conv4d_constant
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
+                Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] tgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
                     linear=('tgx_padded',),
                 ),
@@ -2160,13 +2426,15 @@ DEFINITION = Definition(
         'x_padded_from_x: that of kernels.generated.conv4d_constant',
         'x_padded_from_mu: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
         'x_padded_from_mu_2: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
+        'x_padded_padded_padded_padded_from_x_padded_padded_padded: that of kernels.generated.conv4d_constant',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
         'gmu_from_gx_padded_padded_padded_padded: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
         'gmu_from_gx_padded_padded_padded_padded_2: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: that of kernels.generated.conv4d_constant',
+        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over q; else scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5',
+        'gx_padded_padded_from_gx_padded_padded_padded: copies along r6 at once, lanes over r5 where it is contiguous; else copies along r6 at once, runs over r6',
         'gx_from_gmu: lanes over r3, or lanes over c; else gather, tasks share n g c r0 r1 r2',
     ),
 )

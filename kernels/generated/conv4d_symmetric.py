@@ -32,7 +32,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -43,168 +42,18 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
-    select,
     share,
     task,
     zero,
 )
 
 require_abi(9, __name__)
-
-
-@task
-def x_padded_from_x_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5 * R6, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5 * R6)
-        r1 = item // (R2 * R4 * R5 * R6) % R1
-        r2 = item // (R4 * R5 * R6) % R2
-        r4 = item // (R5 * R6) % R4
-        r5 = item // R6 % R5
-        r6 = item % R6
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3, r4, r5, r6] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 + z1), min(R3, lap*z0 + Q + z1)):
-                q = r3 - lap*z0 - z1
-                x_padded[r0, r1, r2, r3, r4, r5, r6] += x[r0, r1, r2, q, r4, r5, r6]
-
-
-@task
-def x_padded_from_x_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, z0: int, z1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r6."""
-    lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width))
-            count = min(lanes.width, R6 - r6)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                q = r3 - lap*z0 - z1
-                if 0 <= q < Q:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, r2, q, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(x_padded_from_x_over_r6, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
-def x_padded_from_x(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { r3 - z1 = z0*lap + q }
-
-    lanes over r6
-    else scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    if tile.lanes.width <= 8 * R6:
-        return x_padded_from_x_over_r6
-    return x_padded_from_x_plain
-
-
-@task
-def x_padded_from_x_2_plain(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { z0*lap + z1 - 1 = q + r3 }
-
-    scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    first, last = share(R0 * R1 * R2 * R4 * R5 * R6, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4 * R5 * R6)
-        r1 = item // (R2 * R4 * R5 * R6) % R1
-        r2 = item // (R4 * R5 * R6) % R2
-        r4 = item // (R5 * R6) % R4
-        r5 = item // R6 % R5
-        r6 = item % R6
-        if add == 0:
-            for r3 in range(R3):
-                x_padded[r0, r1, r2, r3, r4, r5, r6] = zero()
-        for lap in range(LAP):
-            for r3 in range(max(0, lap*z0 - Q + z1), min(R3, lap*z0 + z1)):
-                q = -r3 + lap*z0 + z1 - 1
-                x_padded[r0, r1, r2, r3, r4, r5, r6] += x[r0, r1, r2, q, r4, r5, r6]
-
-
-@task
-def x_padded_from_x_2_over_r6(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        R6: int, LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r6."""
-    lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R6 - r6)
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                q = -r3 + lap*z0 + z1 - 1
-                if 0 <= q < Q:
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        x_lanes = lanes.read_where(x.line((r0, r1, r2, q, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-                        total[0, u] = total[0, u] + x_lanes
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(x_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(x_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(x_padded_from_x_2_over_r6, x_padded_from_x_2_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R4": (4, 4), "R5": (5, 5), "R6": (6, 6)})
-def x_padded_from_x_2(x_padded: Real7, x: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]   { z0*lap + z1 - 1 = q + r3 }
-
-    lanes over r6
-    else scatter, tasks share r0 r1 r2 r4 r5 r6
-    """
-    if tile.lanes.width <= 8 * R6:
-        return x_padded_from_x_2_over_r6
-    return x_padded_from_x_2_plain
 
 
 @kernel
@@ -223,51 +72,55 @@ def x_padded_padded_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: i
 
 
 def x_padded_padded_padded_padded_from_x_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
+        LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
-    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
-    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
-    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R6, Q6) + LAP1 * min(R6, Q6))
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + 2 * (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r6_table)
 def x_padded_padded_padded_padded_from_x_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int,
+        LAP4: int, LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z3, z4, LAP5, z5)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
-    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z6, z7, LAP3, z8)
-    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
-    runs = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
-    many = x_padded_padded_padded_padded_from_x_runs(runs, R6, Q6, LAP, z9, z10, LAP1, z11)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
+    runs = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    many = x_padded_padded_padded_padded_from_x_runs(runs, R6, Q6, LAP6, z9, z10, LAP7, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R6) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R6, Q6) + LAP1 * min(R6, Q6))
+    edge_rows = runs + 5 * (LAP6 + LAP7)
+    edge_places = edge_rows + (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -279,14 +132,24 @@ def x_padded_padded_padded_padded_from_x_over_r6(target: Real7, source: Real7, R
         block = item % blocks * tile.lines
         for r5 in range(block, min(block + tile.lines, R5)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                q5 = places_r5[r5]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                q5 = only_r5[r5]
+                if min(q3, q4, q5) < 0:  # nothing is copied to this line
+                    for start in range(0, R6, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R6 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
                 for at in range(edges):
                     r6, q6 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
@@ -320,51 +183,56 @@ def x_padded_padded_padded_padded_from_x_over_r6(target: Real7, source: Real7, R
                         for at in range(edges):
                             r6, q6 = edge_rows[at], edge_places[at]
                             target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
-            if clear > 0:  # nothing is copied to this line
-                for r6 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R6, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.zero(), lanes.first(R6 - start))
 
 
 def x_padded_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
+        LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
-    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
-    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
-    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + 2 * R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
     return room
 
 
 @task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r2_table)
 def x_padded_padded_padded_padded_from_x_over_r2(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int,
+        LAP4: int, LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
+    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z3, z4, LAP5, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
+    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z6, z7, LAP3, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
+    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    only_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z9, z10, LAP1, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP6, z9, z10, LAP7, z11)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
     blocks = ceil_div(R6, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
     for item in range(first, last):
@@ -391,288 +259,21 @@ def x_padded_padded_padded_padded_from_x_over_r2(target: Real7, source: Real7, R
                     lanes.where(True))
 
 
-def x_padded_padded_padded_padded_from_x_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
-    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
-    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
-    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r1_table)
-def x_padded_padded_padded_padded_from_x_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z3, z4, LAP5, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z6, z7, LAP3, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z9, z10, LAP1, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def x_padded_padded_padded_padded_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP6 + LAP7) + R3 + 1 + LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3)
-    room += 5 * (LAP4 + LAP5) + R4 + 1 + LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4)
-    room += 5 * (LAP2 + LAP3) + R5 + 1 + LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5)
-    room += 5 * (LAP + LAP1) + R6 + 1 + LAP * min(R6, Q6) + LAP1 * min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=x_padded_padded_padded_padded_from_x_over_r0_table)
-def x_padded_padded_padded_padded_from_x_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP6 + LAP7)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP6, z0, z1, LAP7, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP6 * min(R3, Q3) + LAP7 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP4 + LAP5)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP4, z3, z4, LAP5, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP4 * min(R4, Q4) + LAP5 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP2 + LAP3)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z6, z7, LAP3, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP2 * min(R5, Q5) + LAP3 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP + LAP1)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP, z9, z10, LAP1, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(x_padded_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_padded_from_x_over_r1,
-    x_padded_padded_padded_padded_from_x_over_r0, x_padded_padded_padded_padded_from_x_over_r6,
+@choice(x_padded_padded_padded_padded_from_x_over_r2, x_padded_padded_padded_padded_from_x_over_r6,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def x_padded_padded_padded_padded_from_x(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q6: int, LAP: int, LAP1: int, Q5: int, LAP2: int, LAP3: int, Q4: int, LAP4: int,
-        LAP5: int, Q3: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6,lap,lap1,q5,lap2,lap3,q4,lap4,lap5,q3,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
-    { r3 - z1 = z0*lap6 + q3, z0*lap7 + z2 - 1 = q3 + r3, r4 - z4 = z3*lap4 + q4, z3*lap5 + z5 - 1 = q4 + r4, r5 - z7 = z6*lap2 + q5, z6*lap3 + z8 - 1 = q5 + r5, r6 - z10 = z9*lap + q6, z9*lap1 + z11 - 1 = q6 + r6 }
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
+        LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q3,q4,q5,q6,lap,lap1,lap2,lap3,lap4,lap5,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
+    { r3 - z1 = z0*lap + q3, z0*lap1 + z2 - 1 = q3 + r3, r4 - z4 = z3*lap2 + q4, z3*lap3 + z5 - 1 = q4 + r4, r5 - z7 = z6*lap4 + q5, z6*lap5 + z8 - 1 = q5 + r5, r6 - z10 = z9*lap6 + q6, z9*lap7 + z11 - 1 = q6 + r6 }
 
     copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 r6 at once, runs over r6
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return x_padded_padded_padded_padded_from_x_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return x_padded_padded_padded_padded_from_x_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return x_padded_padded_padded_padded_from_x_over_r0
     return x_padded_padded_padded_padded_from_x_over_r6
-
-
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
-    { r6 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2 r3 r4 r5
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * R5)
-        r1 = item // (R2 * R3 * R4 * R5) % R1
-        r2 = item // (R3 * R4 * R5) % R2
-        r3 = item // (R4 * R5) % R3
-        r4 = item // R5 % R4
-        r5 = item % R5
-        if add == 0:
-            for q in range(Q):
-                gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R6 - z1)):
-                r6 = q + lap*z0 + z1
-                gx_padded_padded_padded[r0, r1, r2, r3, r4, r5, q] += gx_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6]
-
-
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * R4 * Q, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * Q)
-        r1 = item // (R2 * R3 * R4 * Q) % R1
-        r2 = item // (R3 * R4 * Q) % R2
-        r3 = item // (R4 * Q) % R3
-        r4 = item // Q % R4
-        q = item % Q
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width)) if add == 0 else start
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            for lap in range(LAP):
-                r6 = q + lap*z0 + z1
-                if 0 <= r6 < R6:
-                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
-                    total = total + gx_padded_padded_padded_padded_lanes
-            if add != 0:
-                total = total + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)), active)
-            lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)),
-                total, active)
-
-
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width)) if add == 0 else start
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + z1 >= 0 and z0*LAP - z0 + q_last + z1 < R6
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            for lap in range(LAP):
-                r6 = q + lap*z0 + z1
-                if whole or (count == lanes.width and 0 <= r6 < R6 - (lanes.width - 1)):
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
-                        total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
-                else:
-                    inside = active & lanes.within(r6, 1, R6)
-                    for u in range(tile.lines):
-                        plane = min(r5 + u, R5 - 1)
-                        gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside)
-                        total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(gx_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0,
-                        0, 1)), result, active)
-
-
-@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int,
-        LAP: int, Q: int, z0: int, z1: int, add: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6]
-    { r6 - z1 = z0*lap + q }
-
-    lanes over r5 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0 r1 r2 r3 r4 r5
-    """
-    if (
-        tile.lanes.width <= R5
-        and gx_padded_padded_padded.stride(5) == 1
-        and gx_padded_padded_padded_padded.stride(5) == 1
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q
-    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain
 
 
 @kernel
@@ -691,51 +292,55 @@ def gx_from_gx_padded_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q:
 
 
 def gx_from_gx_padded_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
+        LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
     room += 5 * (LAP6 + LAP7) + 2 * (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r6_table)
 def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int,
+        LAP4: int, LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, runs over r6."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
+    single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
     runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
+    single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
     runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
-    single = list_places(runs_r5, many, R5, starts_r5, places_r5) and single
+    single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
     runs = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
     many = gx_from_gx_padded_padded_padded_padded_runs(runs, R6, Q6, LAP6, z9, z10, LAP7, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R6) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP6 + LAP7)
     edge_places = edge_rows + (LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
     for item in range(first, last):
@@ -747,14 +352,24 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
         block = item % blocks * tile.lines
         for r5 in range(block, min(block + tile.lines, R5)):
             if single:
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                q5 = places_r5[r5]
+                q3 = only_r3[r3]
+                q4 = only_r4[r4]
+                q5 = only_r5[r5]
+                if min(q3, q4, q5) < 0:  # nothing is copied to this line
+                    for start in range(0, R6, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                            lanes.zero(), lanes.first(R6 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, begin + start), (0, 0, 0, 0, 0, 0, 1)),
                         lanes.read(source.line((r0, r1, r2, q3, q4, q5, runs[2] + start), (0, 0, 0, 0, 0, 0, 1))),
                         lanes.where(True))
+                if not filled:
+                    for r6 in range(begin):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
+                    for r6 in range(end, R6):
+                        target[r0, r1, r2, r3, r4, r5, r6] = zero()
                 for at in range(edges):
                     r6, q6 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3, r4, r5, r6] = source[r0, r1, r2, q3, q4, q5, q6]
@@ -788,51 +403,56 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
                         for at in range(edges):
                             r6, q6 = edge_rows[at], edge_places[at]
                             target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, q3, q4, q5, q6]
-            if clear > 0:  # nothing is copied to this line
-                for r6 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5, r6] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R6, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, start), (0, 0, 0, 0, 0, 0, 1)),
+                        lanes.zero(), lanes.first(R6 - start))
 
 
 def gx_from_gx_padded_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
+        R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int,
+        LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int,
+        z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
-    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
+    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room += 5 * (LAP6 + LAP7) + 2 * R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
     return room
 
 
 @task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r2_table)
 def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int,
+        LAP4: int, LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
+    list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
+    list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    only_r6 = runs_r6 + 5 * (LAP6 + LAP7)
+    starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z9, z10, LAP7, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
+    list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
     blocks = ceil_div(R6, tile.lines)
     first, last = share(R0 * R1 * R3 * R4 * R5 * blocks, task, tasks)
     for item in range(first, last):
@@ -859,159 +479,20 @@ def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7,
                     lanes.where(True))
 
 
-def gx_from_gx_padded_padded_padded_padded_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
-    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r1_table)
-def gx_from_gx_padded_padded_padded_padded_over_r1(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z9, z10, LAP7, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R0 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R1, lanes.width):
-                r1 = max(0, min(start, R1 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (0, 1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (0, 1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-def gx_from_gx_padded_padded_padded_padded_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
-    room += 5 * (LAP6 + LAP7) + R6 + 1 + LAP6 * min(R6, Q6) + LAP7 * min(R6, Q6)
-    return room
-
-
-@task(integer_scratch=gx_from_gx_padded_padded_padded_padded_over_r0_table)
-def gx_from_gx_padded_padded_padded_padded_over_r0(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
-        z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
-        tasks: int) -> None:
-    """Copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r3 = integer_scratch
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (LAP2 + LAP3)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (LAP4 + LAP5)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
-    starts_r6 = runs_r6 + 5 * (LAP6 + LAP7)
-    places_r6 = starts_r6 + (R6 + 1)
-    many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP6, z9, z10, LAP7, z11)
-    list_places(runs_r6, many, R6, starts_r6, places_r6)
-    blocks = ceil_div(R6, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * R5 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * R5 * blocks)
-        r2 = item // (R3 * R4 * R5 * blocks) % R2
-        r3 = item // (R4 * R5 * blocks) % R3
-        r4 = item // (R5 * blocks) % R4
-        r5 = item // blocks % R5
-        block = item % blocks * tile.lines
-        for r6 in range(block, min(block + tile.lines, R6)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                    q3 = places_r3[at_r3]
-                    for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                        q4 = places_r4[at_r4]
-                        for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                            q5 = places_r5[at_r5]
-                            for at_r6 in range(starts_r6[r6], starts_r6[r6 + 1]):
-                                q6 = places_r6[at_r6]
-                                total = total + lanes.read(source.line((r0, r1, r2, q3, q4, q5, q6), (1, 0, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5, r6), (1, 0, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gx_padded_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_padded_over_r1,
-    gx_from_gx_padded_padded_padded_padded_over_r0, gx_from_gx_padded_padded_padded_padded_over_r6,
+@choice(gx_from_gx_padded_padded_padded_padded_over_r2, gx_from_gx_padded_padded_padded_padded_over_r6,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
 def gx_from_gx_padded_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q3: int, LAP: int, LAP1: int, Q4: int, LAP2: int, LAP3: int, Q5: int, LAP4: int,
-        LAP5: int, Q6: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
+        R4: int, R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int,
+        LAP4: int, LAP5: int, LAP6: int, LAP7: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, z6: int,
         z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q3,lap,lap1,q4,lap2,lap3,q5,lap4,lap5,q6,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
+    """target[r0,r1,r2,r3,r4,r5,r6] += sum[q3,q4,q5,q6,lap,lap1,lap2,lap3,lap4,lap5,lap6,lap7] source[r0,r1,r2,q3,q4,q5,q6]
     { z0*lap + z1 - 1 = q3 + r3, q3 - z2 = z0*lap1 + r3, z3*lap2 + z4 - 1 = q4 + r4, q4 - z5 = z3*lap3 + r4, z6*lap4 + z7 - 1 = q5 + r5, q5 - z8 = z6*lap5 + r5, z9*lap6 + z10 - 1 = q6 + r6, q6 - z11 = z9*lap7 + r6 }
 
     copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous
-    or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous
     else copies along r3 r4 r5 r6 at once, runs over r6
     """
     if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_padded_padded_padded_over_r2
-    if tile.lanes.width <= R1 and target.stride(1) == 1 and source.stride(1) == 1:
-        return gx_from_gx_padded_padded_padded_padded_over_r1
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gx_padded_padded_padded_padded_over_r0
     return gx_from_gx_padded_padded_padded_padded_over_r6
 
 
@@ -1055,18 +536,18 @@ def sizes(
     X_PADDED_PADDED_PADDED5 = max(0, d2*K2 - d2 + s2*P2 - s2 + 1)
     X_PADDED_PADDED_PADDED_PADDED6 = max(0, d3*K3 - d3 + s3*P3 - s3 + 1)
     z0 = -((-a0) // max(1, 2*X3)) + ((-a0 + d0*K0 - d0 + s0*P0 - s0) // max(1, 2*X3)) + 1
-    z1 = 2*X3
-    z2 = a0 + 2*X3*((-a0) // max(1, 2*X3))
-    z3 = a0 + 2*X3*((-a0) // max(1, 2*X3)) + 2*X3
-    z4 = -((-a1) // max(1, 2*X4)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4)) + 1
-    z5 = 2*X4
-    z6 = a1 + 2*X4*((-a1) // max(1, 2*X4))
-    z7 = a1 + 2*X4*((-a1) // max(1, 2*X4)) + 2*X4
-    z8 = -((-a2) // max(1, 2*X5)) + ((-a2 + d2*K2 - d2 + s2*P2 - s2) // max(1, 2*X5)) + 1
-    z9 = 2*X5
-    z10 = a2 + 2*X5*((-a2) // max(1, 2*X5))
-    z11 = a2 + 2*X5*((-a2) // max(1, 2*X5)) + 2*X5
-    z12 = -((-a3) // max(1, 2*X6)) + ((-a3 + d3*K3 - d3 + s3*P3 - s3) // max(1, 2*X6)) + 1
+    z1 = -((-a1) // max(1, 2*X4)) + ((-a1 + d1*K1 - d1 + s1*P1 - s1) // max(1, 2*X4)) + 1
+    z2 = -((-a2) // max(1, 2*X5)) + ((-a2 + d2*K2 - d2 + s2*P2 - s2) // max(1, 2*X5)) + 1
+    z3 = -((-a3) // max(1, 2*X6)) + ((-a3 + d3*K3 - d3 + s3*P3 - s3) // max(1, 2*X6)) + 1
+    z4 = 2*X3
+    z5 = a0 + 2*X3*((-a0) // max(1, 2*X3))
+    z6 = a0 + 2*X3*((-a0) // max(1, 2*X3)) + 2*X3
+    z7 = 2*X4
+    z8 = a1 + 2*X4*((-a1) // max(1, 2*X4))
+    z9 = a1 + 2*X4*((-a1) // max(1, 2*X4)) + 2*X4
+    z10 = 2*X5
+    z11 = a2 + 2*X5*((-a2) // max(1, 2*X5))
+    z12 = a2 + 2*X5*((-a2) // max(1, 2*X5)) + 2*X5
     z13 = 2*X6
     z14 = a3 + 2*X6*((-a3) // max(1, 2*X6))
     z15 = a3 + 2*X6*((-a3) // max(1, 2*X6)) + 2*X6
@@ -1156,59 +637,11 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b'),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                    x_padded_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # y[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,xpaddedpaddedpaddedpadded3,xpaddedpaddedpadde...  # as y[n,g,o,p0,p1,p2,p3] of conv4d
                     y_from_w_x,
@@ -1223,75 +656,16 @@ DEFINITION = Definition(
                     linear=('b',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
-                        x_padded_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('x_padded_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'w', 'b', 'gy'),
             outputs=('gx', 'gw', 'gb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                    x_padded_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
                 ),
                 Phase(  # gb[g,o] += sum[n,p0,p1,p2,p3] gy[n,g,o,p0,p1,p2,p3]  # as gb[g,o] of conv4d
                     gb_from_gy,
@@ -1312,79 +686,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3', 'C', 'K0', 'K1', 'K2', 'K3', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 0, 0, 0, 0, 'd0', 'd1', 'd2', 'd3', 's0', 's1', 's2', 's3'),
                     linear=('gy', 'w'),
                 ),
-                Phase(  # gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('gx_padded_padded_padded', 'gx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X_PADDED_PADDED_PADDED_PADDED6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('gx', 'gx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z6', 'z5', 'z7', 'z9', 'z8', 'z10', 'z12', 'z11', 'z13', 'z15', 'z14'),
                     linear=('gx_padded_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] gx_padded_padded_padded_pad...
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded_padded_padded', 'gx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'X6', 'z13', 'z14'),
-                    linear=('gx_padded_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X_PADDED_PADDED_PADDED5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] gx_padded_padded_padded[r0,r1,r2,r...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('gx_padded_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X_PADDED_PADDED4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] gx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
-                        x_padded_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('x_padded_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # gx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] gx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('gx', 'gx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10', 'z13', 'z15', 'z14'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(11, 12, 13, 14, 15, 16, 17, 18),
                 ),
             ),
         ),
@@ -1392,113 +698,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'tx', 'tw', 'tb'),
             outputs=('ty',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                    x_padded_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
+                    x_padded_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # ty[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,xpaddedpaddedpaddedpadded3,xpaddedpaddedpadd...  # as y[n,g,o,p0,p1,p2,p3] of conv4d
                     y_from_w_x,
@@ -1519,138 +729,22 @@ DEFINITION = Definition(
                     linear=('tb',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
-                        x_padded_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('x_padded_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
-                        x_padded_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('tx_padded_padded_padded',),
-                    ),
-                    of=(8, 9, 10, 11, 12, 13, 14, 15),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'w', 'b', 'gy', 'hgx', 'hgw', 'hgb'),
             outputs=('hx', 'hw', 'hb', 'hgy'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                    x_padded_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded_p...
+                    x_padded_padded_padded_padded_from_x,
+                    ('hgx_padded_padded_padded_padded', 'hgx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded[r0,r1,r2...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded[r0,r1,r2...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded_padded', 'hgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('hgx_padded_padded_padded_padded', 'hgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('hgx_padded_padded_padded',),
-                ),
-                Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded_padded_padded', 'hgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('hgx_padded_padded_padded',),
                 ),
                 Phase(  # hgy[n,g,o,p0,p1,p2,p3] += sum[c,k0,k1,k2,k3,xpaddedpaddedpaddedpadded3,xpaddedpaddedpad...  # as y[n,g,o,p0,p1,p2,p3] of conv4d
                     y_from_w_x,
@@ -1683,88 +777,11 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] hx_padded_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hx_padded_padded_padded', 'hx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X_PADDED_PADDED_PADDED_PADDED6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('hx', 'hx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z6', 'z5', 'z7', 'z9', 'z8', 'z10', 'z12', 'z11', 'z13', 'z15', 'z14'),
                     linear=('hx_padded_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] hx_padded_padded_padded_pad...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded_padded_padded', 'hx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'X6', 'z13', 'z14'),
-                    linear=('hx_padded_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] hx_padded_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X_PADDED_PADDED_PADDED5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] hx_padded_padded_padded[r0,r1,r2,r...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('hx_padded_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X_PADDED_PADDED4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] hx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('hx_padded_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('hx_padded',),
-                ),
-                Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('hx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
-                        x_padded_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('x_padded_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # hgx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] hgx_padded_padded_p...
-                        x_padded_padded_padded_padded_from_x,
-                        ('hgx_padded_padded_padded_padded', 'hgx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('hgx_padded_padded_padded',),
-                    ),
-                    of=(8, 9, 10, 11, 12, 13, 14, 15),
-                ),
-                Joint(
-                    Phase(  # hx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] hx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('hx', 'hx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10', 'z13', 'z15', 'z14'),
-                        linear=('hx_padded',),
-                    ),
-                    of=(21, 22, 23, 24, 25, 26, 27, 28),
                 ),
             ),
         ),
@@ -1772,113 +789,17 @@ DEFINITION = Definition(
             inputs=('x', 'w', 'b', 'gy', 'tx', 'tw', 'tb', 'tgy'),
             outputs=('tgx', 'tgw', 'tgb'),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
+                    x_padded_padded_padded_padded_from_x,
+                    ('x_padded_padded_padded_padded', 'x'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x[r0,r1,r2,q,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded[r0,r1,r2,r3,...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded', 'x_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('x_padded_padded_padded',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z2'),
+                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
+                    x_padded_padded_padded_padded_from_x,
+                    ('tx_padded_padded_padded_padded', 'tx'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X3', 'X4', 'X5', 'X6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z5', 'z6', 'z7', 'z8', 'z9', 'z10', 'z11', 'z12', 'z13', 'z14', 'z15'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx[r0,r1,r2,q,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X4', 'X5', 'X6', 'z0', 'X3', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded[r0,r1,r2,r3,q,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded[r0,r1,r2,r...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded', 'tx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z14'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
-                ),
-                Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED_PADDED_PADDED_PADDED6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
-                    linear=('tx_padded_padded_padded',),
                 ),
                 Phase(  # tgb[g,o] += sum[n,p0,p1,p2,p3] tgy[n,g,o,p0,p1,p2,p3]  # as gb[g,o] of conv4d
                     gb_from_gy,
@@ -1912,101 +833,21 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'P1', 'P2', 'P3', 'C', 'K0', 'K1', 'K2', 'K3', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 0, 0, 0, 0, 'd0', 'd1', 'd2', 'd3', 's0', 's1', 's2', 's3'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] tgx_padded_padded_padded_p...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tgx_padded_padded_padded', 'tgx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'z12', 'X_PADDED_PADDED_PADDED_PADDED6', 'z13', 'z15'),
-                    axes=((0, 1, 2, 6, 3, 4, 5), (0, 1, 2, 6, 3, 4, 5)),
+                Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5,r6]
+                    gx_from_gx_padded_padded_padded_padded,
+                    ('tgx', 'tgx_padded_padded_padded_padded'),
+                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z3', 'z4', 'z6', 'z5', 'z7', 'z9', 'z8', 'z10', 'z12', 'z11', 'z13', 'z15', 'z14'),
                     linear=('tgx_padded_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q] += sum[r6,lap] tgx_padded_padded_padded_p...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded_padded_padded', 'tgx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'X6', 'z13', 'z14'),
-                    linear=('tgx_padded_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] tgx_padded_padded_padded[r0,r1,r2...  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X5', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'z8', 'X_PADDED_PADDED_PADDED5', 'z9', 'z11'),
-                    axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2, 5, 3, 4, 6)),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,r3,r4,q,r6] += sum[r5,lap] tgx_padded_padded_padded[r0,r1,r2...  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X6', 'X_PADDED_PADDED_PADDED5', 'z8', 'X5', 'z9', 'z10'),
-                    axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
-                    linear=('tgx_padded_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X4', 'X_PADDED3', 'X5', 'X6', 'z4', 'X_PADDED_PADDED4', 'z5', 'z7'),
-                    axes=((0, 1, 2, 4, 3, 5, 6), (0, 1, 2, 4, 3, 5, 6)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,r2,r3,q,r5,r6] += sum[r4,lap] tgx_padded_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X5', 'X6', 'X_PADDED_PADDED4', 'z4', 'X4', 'z5', 'z6'),
-                    axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5,r6]  # as x_padded[r0,r1,r2,r3,r4,r5,r6]
-                    x_padded_from_x_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'z0', 'X_PADDED3', 'z1', 'z3'),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5,r6]  # as gx_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'X3', 'z1', 'z2'),
-                    axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] x_padded_padded_padde...
-                        x_padded_padded_padded_padded_from_x,
-                        ('x_padded_padded_padded_padded', 'x'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('x_padded_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5, 6, 7),
-                ),
-                Joint(
-                    Phase(  # tx_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[lap,q] tx_padded_padded_pad...
-                        x_padded_padded_padded_padded_from_x,
-                        ('tx_padded_padded_padded_padded', 'tx'),
-                        ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'z12', 'z12', 'X5', 'z8', 'z8', 'X4', 'z4', 'z4', 'X3', 'z0', 'z0', 'z1', 'z2', 'z3', 'z5', 'z6', 'z7', 'z9', 'z10', 'z11', 'z13', 'z14', 'z15'),
-                        linear=('tx_padded_padded_padded',),
-                    ),
-                    of=(8, 9, 10, 11, 12, 13, 14, 15),
-                ),
-                Joint(
-                    Phase(  # tgx[r0,r1,r2,q,r4,r5,r6] += sum[r3,lap] tgx_padded[r0,r1,r2,r3,r4,r5,r6]
-                        gx_from_gx_padded_padded_padded_padded,
-                        ('tgx', 'tgx_padded_padded_padded_padded'),
-                        ('N', 'G', 'C', 'X3', 'X4', 'X5', 'X6', 'X_PADDED3', 'z0', 'z0', 'X_PADDED_PADDED4', 'z4', 'z4', 'X_PADDED_PADDED_PADDED5', 'z8', 'z8', 'X_PADDED_PADDED_PADDED_PADDED6', 'z12', 'z12', 'z1', 'z3', 'z2', 'z5', 'z7', 'z6', 'z9', 'z11', 'z10', 'z13', 'z15', 'z14'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(21, 22, 23, 24, 25, 26, 27, 28),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r6; else scatter, tasks share r0 r1 r2 r4 r5 r6',
-        'x_padded_from_x_2: lanes over r6; else scatter, tasks share r0 r1 r2 r4 r5 r6',
+        'x_padded_padded_padded_padded_from_x: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
-        'x_padded_padded_padded_padded_from_x: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2 r3 r4 r5',
-        'gx_from_gx_padded_padded_padded_padded: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r1 where it is contiguous, or copies along r3 r4 r5 r6 at once, lanes over r0 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
+        'gx_from_gx_padded_padded_padded_padded: copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous; else copies along r3 r4 r5 r6 at once, runs over r6',
     ),
 )

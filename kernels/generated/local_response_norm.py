@@ -9,7 +9,6 @@ from __future__ import annotations
 from kernels.runtime import (
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -17,14 +16,10 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    add_run,
+    bounded,
     ceil_div,
     choice,
-    kernel,
-    list_pairs,
-    list_places,
-    longest_first,
-    once,
+    counted,
     power,
     real,
     require_abi,
@@ -136,6 +131,156 @@ def y_sum_from_y_sum_term_plain(y_sum: Real3, y_sum_term: Real3, N: int, C: int,
             y_sum[n, c, r] = total
 
 
+@counted
+def y_sum_from_y_sum_term_points(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int, z1: int,
+        z2: int) -> int:
+    """The most points that one c has."""
+    most = 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                many += 1
+        most = max(most, many)
+    return most
+
+
+def y_sum_from_y_sum_term_table_over_r_table(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int,
+        z1: int, z2: int) -> int:
+    """Integers of one task."""
+    return (1 + y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2)) * C
+
+
+@task(integer_scratch=y_sum_from_y_sum_term_table_over_r_table)
+def y_sum_from_y_sum_term_table_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int,
+        X1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over r where it is contiguous, by a table of what each c reads."""
+    lanes = tile.lanes
+    line = C
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + c] = x1
+                many += 1
+        found[c] = many
+    first, last = share(N * C, task, tasks)
+    for item in range(first, last):
+        n = item // C
+        c = item % C
+        many = found[c]
+        for start in range(0, R, lanes.width):
+            r = max(0, min(start, R - lanes.width))
+            count = min(lanes.width, R - r)
+            active = lanes.first(count)
+            total = lanes.zero()
+            for turn in range(many):
+                x1 = places[turn * line + c]
+                total = total + lanes.read_where(y_sum_term.line((n, r, x1), (0, 1, 0)), active)
+            lanes.write_where(y_sum.line((n, c, r), (0, 0, 1)), total, active)
+
+
+def y_sum_from_y_sum_term_table_over_c_table(tile: Tile, N: int, C: int, R: int, J: int, LAP: int, X1: int, z0: int,
+        z1: int, z2: int) -> int:
+    """Integers of one task."""
+    lanes = tile.lanes
+    pitch = ceil_div(C, lanes.width) * lanes.width
+    return (1 + y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2)) * (pitch + 2 * ceil_div(C, lanes.width))
+
+
+@task(integer_scratch=y_sum_from_y_sum_term_table_over_c_table)
+def y_sum_from_y_sum_term_table_over_c(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int,
+        X1: int, z0: int, z1: int, z2: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+        tasks: int) -> None:
+    """Lanes over c by a table of what each reads."""
+    lanes = tile.lanes
+    pitch = ceil_div(C, lanes.width) * lanes.width
+    line = pitch + 2 * ceil_div(C, lanes.width)
+    found, places, points = integer_scratch, integer_scratch + line, 0
+    for c in range(C):
+        many = 0
+        for lap in range(max(0, -((z2 + 1) // 2)), min(LAP, (z1 // 2) + 1)):
+            for x1 in range(max(0, c - lap - z0), min(X1, c - lap - z0 + J)):
+                if many == points:
+                    points += 1
+                    for at in range(many * line, points * line):
+                        places[at] = -1
+                places[many * line + c] = x1
+                many += 1
+        found[c] = many
+    for start in range(0, C, lanes.width):
+        c = max(0, min(start, C - lanes.width))
+        block = pitch + start // lanes.width * 2
+        most = 0
+        for at in range(c, min(c + lanes.width, C)):
+            most = max(most, found[at])
+        found[block] = most
+        for turn in range(most):
+            at, least, last, here, flow = turn * line + c, X1, 0, 0, 1
+            first = -lanes.width
+            for lane in range(lanes.width):
+                x1 = places[at + lane]
+                if x1 >= 0:
+                    least, last, here = min(least, x1), max(last, x1), here + 1
+                    if here == 1:
+                        first = x1 - lane
+                    if x1 != first + lane:
+                        flow = 3
+            if flow == 1 and here == lanes.width:
+                flow = 0
+            if flow == 3 and here == lanes.width and last - least < 2 * lanes.width and y_sum_term.stride(2) == 1:
+                first, flow = least, 2
+            places[turn * line + block], places[turn * line + block + 1] = flow, first
+    planes = ceil_div(R, tile.lines)
+    first, last = share(N * planes, task, tasks)
+    for item in range(first, last):
+        n = item // planes
+        r = item % planes * tile.lines
+        for start in range(0, C, lanes.width):
+            c = max(0, min(start, C - lanes.width))
+            block = pitch + start // lanes.width * 2
+            many = found[block]
+            count = min(lanes.width, C - c)
+            active = lanes.first(count)
+            total = tile.column()
+            for u in range(tile.lines):
+                total[0, u] = lanes.zero()
+            for turn in range(many):
+                flow, x1 = places[turn * line + block], places[turn * line + block + 1]
+                if flow == 0:
+                    for u in range(tile.lines):
+                        plane = min(r + u, R - 1)
+                        total[0, u] = total[0, u] + lanes.read(y_sum_term.line((n, plane, x1), (0, 0, 1)))
+                else:
+                    steps = lanes.load_narrow(places + (turn * line + c))
+                    there = steps >= lanes.narrow_integers(0)
+                    if flow == 1:
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.read_where(y_sum_term.line((n, plane, x1), (0, 0, 1)), there)
+                    elif flow == 2:
+                        steps = steps - lanes.narrow_integers(x1)
+                        inside, beyond = lanes.first(X1 - x1), lanes.first(X1 - x1 - lanes.width)
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.permute(lanes.read_where(y_sum_term.line((n, plane, x1), (0, 0, 1)), inside), lanes.read_where(y_sum_term.line((n, plane, x1 + lanes.width), (0, 0, 1)), beyond), steps)
+                    else:
+                        for u in range(tile.lines):
+                            plane = min(r + u, R - 1)
+                            total[0, u] = total[0, u] + lanes.gather(y_sum_term.line((n, plane, 0), (0, 0, 1)), steps, there)
+            for u in range(tile.lines):
+                plane = min(r + u, R - 1)
+                if r + u < R:
+                    result = total[0, u]
+                    lanes.write_where(y_sum.line((n, c, plane), (0, 1, 0)), result, active)
+
+
 @task
 def y_sum_from_y_sum_term_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int,
         z0: int, z1: int, z2: int, tile: Tile, task: int, tasks: int) -> None:
@@ -168,15 +313,32 @@ def y_sum_from_y_sum_term_over_r(y_sum: Real3, y_sum_term: Real3, N: int, C: int
                     lanes.write_where(y_sum.line((plane, c, r), (0, 0, 1)), result, active)
 
 
-@choice(y_sum_from_y_sum_term_over_r, y_sum_from_y_sum_term_plain, merges={"N": (0, 0), "R": (2, 1)})
+@choice(y_sum_from_y_sum_term_table_over_r, y_sum_from_y_sum_term_table_over_c, y_sum_from_y_sum_term_over_r,
+    y_sum_from_y_sum_term_plain, merges={"N": (0, 0), "R": (2, 1)})
 def y_sum_from_y_sum_term(y_sum: Real3, y_sum_term: Real3, N: int, C: int, R: int, J: int, LAP: int, X1: int,
         z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
     """y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
     { c + j - z0 = lap + x1, -2*lap + z1 >= 0, 2*lap + z2 + 1 >= 0 }
 
-    lanes over r
+    lanes over r where it is contiguous, by a table of what each c reads
+    or lanes over c by a table of what each reads
+    or lanes over r
     else gather, tasks share n c
     """
+    if (
+        tile.lanes.width <= R
+        and y_sum.stride(2) == 1
+        and y_sum_term.stride(1) == 1
+        and max(C, X1) <= 2 * tile.steps
+        and bounded(y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2), C) <= 16 * tile.steps
+    ):
+        return y_sum_from_y_sum_term_table_over_r
+    if (
+        tile.lanes.width <= 8 * C
+        and max(C, X1) <= 2 * tile.steps
+        and bounded(y_sum_from_y_sum_term_points(tile, N, C, R, J, LAP, X1, z0, z1, z2), C) <= 16 * tile.steps
+    ):
+        return y_sum_from_y_sum_term_table_over_c
     if tile.lanes.width <= 8 * R:
         return y_sum_from_y_sum_term_over_r
     return y_sum_from_y_sum_term_plain
@@ -263,164 +425,6 @@ def y_from_x_y_sum(y: Real3, x: Real3, y_sum: Real3, N: int, C: int, R: int, alp
     if tile.lanes.width <= C or (tile.lanes.width <= 8 * C and tile.lanes.width > R):
         return y_from_x_y_sum_over_c
     return y_from_x_y_sum_plain
-
-
-@kernel
-def y_sum_from_y_sum_term_2_runs(runs: IntegerScratch, R: int, Q: int, z3: int, LAP4: int, LAP5: int,
-        z6: int) -> int:
-    """The runs of an axis: rows r, and places q that they copy. How many there are."""
-    many = 0
-    for lap in range(max(0, -((1 - z3) // 2)), min(LAP4, (z3 // 2) + 1)):
-        for lap1 in range(LAP5):
-            low, end = max(0, -lap1 + lap + z6), min(R, -lap1 + lap + z6 + Q)
-            many = add_run(runs, many, low, 1, lap1 - lap - z6 + low, 1, end - low)
-    return many
-
-
-
-def y_sum_from_y_sum_term_2_over_r1_table(tile: Tile, R0: int, R1: int, R2: int, Q1: int, LAP: int, LAP1: int,
-        z0: int, z1: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP1 * LAP) + 2 * (LAP1 * LAP * min(R1, Q1))
-    return room
-
-
-@task(integer_scratch=y_sum_from_y_sum_term_2_over_r1_table)
-def y_sum_from_y_sum_term_2_over_r1(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q1: int, LAP: int,
-        LAP1: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 at once, runs over r1."""
-    lanes = tile.lanes
-    single = True  # has every row one place?
-    runs = integer_scratch
-    many = y_sum_from_y_sum_term_2_runs(runs, R1, Q1, z1, LAP1, LAP, z0)
-    length = longest_first(runs, many)
-    single = once(runs, many, R1) and single
-    # of a run at least a vector long, vectors are stored at once
-    whole = length if length >= lanes.width else 0
-    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP1 * LAP)
-    edge_places = edge_rows + (LAP1 * LAP * min(R1, Q1))
-    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
-    blocks = ceil_div(R2, tile.lines)
-    first, last = share(R0 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // blocks
-        block = item % blocks * tile.lines
-        for r2 in range(block, min(block + tile.lines, R2)):
-            if single:
-                for here in range(0, whole, lanes.width):
-                    start = min(here, whole - lanes.width)
-                    lanes.write_where(target.line((r0, begin + start, r2), (0, 1, 0)), lanes.read(source.line((r0,
-                        r2, runs[2] + start), (0, 0, 1))), lanes.where(True))
-                for at in range(edges):
-                    r1, q1 = edge_rows[at], edge_places[at]
-                    target[r0, r1, r2] = source[r0, r2, q1]
-                continue
-            for r1 in range(begin):
-                target[r0, r1, r2] = zero()
-            for r1 in range(end, R1):
-                target[r0, r1, r2] = zero()
-            clear = whole
-            if clear > 0:
-                for here in range(0, whole, lanes.width):
-                    start = min(here, whole - lanes.width)
-                    lanes.write_where(target.line((r0, begin + start, r2), (0, 1, 0)), lanes.read(source.line((r0,
-                        r2, runs[2] + start), (0, 0, 1))), lanes.where(True))
-                clear = 0
-            else:
-                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
-                    lanes.write_where(target.line((r0, begin + start, r2), (0, 1, 0)), lanes.read(target.line((r0,
-                        begin + start, r2), (0, 1, 0))) + lanes.read(source.line((r0, r2, runs[2] + start), (0, 0,
-                        1))), lanes.where(True))
-                for start in range(whole // lanes.width * lanes.width, whole):
-                    target[r0, begin + start, r2] += source[r0, r2, runs[2] + start]
-            for at in range(edges):
-                r1, q1 = edge_rows[at], edge_places[at]
-                target[r0, r1, r2] += source[r0, r2, q1]
-            if clear > 0:  # nothing is copied to this line
-                for r1 in range(begin, end):
-                    target[r0, r1, r2] = zero()
-
-
-def y_sum_from_y_sum_term_2_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, Q1: int, LAP: int, LAP1: int,
-        z0: int, z1: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP1 * LAP) + R1 + 1 + LAP1 * LAP * min(R1, Q1)
-    return room
-
-
-@task(integer_scratch=y_sum_from_y_sum_term_2_over_r2_table)
-def y_sum_from_y_sum_term_2_over_r2(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q1: int, LAP: int,
-        LAP1: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 at once, lanes over r2 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP1 * LAP)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = y_sum_from_y_sum_term_2_runs(runs_r1, R1, Q1, z1, LAP1, LAP, z0)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
-    blocks = ceil_div(R1, tile.lines)
-    first, last = share(R0 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // blocks
-        block = item % blocks * tile.lines
-        for r1 in range(block, min(block + tile.lines, R1)):
-            for start in range(0, R2, lanes.width):
-                r2 = max(0, min(start, R2 - lanes.width))
-                total = lanes.zero()
-                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                    q1 = places_r1[at_r1]
-                    total = total + lanes.read(source.line((r0, r2, q1), (0, 1, 0)))
-                lanes.write_where(target.line((r0, r1, r2), (0, 0, 1)), total, lanes.where(True))
-
-
-def y_sum_from_y_sum_term_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, Q1: int, LAP: int, LAP1: int,
-        z0: int, z1: int) -> int:
-    """Integers of one task."""
-    room = 5 * (LAP1 * LAP) + R1 + 1 + LAP1 * LAP * min(R1, Q1)
-    return room
-
-
-@task(integer_scratch=y_sum_from_y_sum_term_2_over_r0_table)
-def y_sum_from_y_sum_term_2_over_r0(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q1: int, LAP: int,
-        LAP1: int, z0: int, z1: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP1 * LAP)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = y_sum_from_y_sum_term_2_runs(runs_r1, R1, Q1, z1, LAP1, LAP, z0)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
-    blocks = ceil_div(R2, tile.lines)
-    first, last = share(R1 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // blocks
-        block = item % blocks * tile.lines
-        for r2 in range(block, min(block + tile.lines, R2)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                    q1 = places_r1[at_r1]
-                    total = total + lanes.read(source.line((r0, r2, q1), (1, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2), (1, 0, 0)), total, lanes.where(True))
-
-
-@choice(y_sum_from_y_sum_term_2_over_r2, y_sum_from_y_sum_term_2_over_r0, y_sum_from_y_sum_term_2_over_r1,
-    merges={"R0": (0, 0), "R2": (2, 1)})
-def y_sum_from_y_sum_term_2(target: Real3, source: Real3, R0: int, R1: int, R2: int, Q1: int, LAP: int, LAP1: int,
-        z0: int, z1: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2] += sum[q1,lap,lap1] source[r0,r2,q1]   { lap + r1 - z0 = lap1 + q1 }
-
-    copies along r1 at once, lanes over r2 where it is contiguous
-    or copies along r1 at once, lanes over r0 where it is contiguous
-    else copies along r1 at once, runs over r1
-    """
-    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(1) == 1:
-        return y_sum_from_y_sum_term_2_over_r2
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return y_sum_from_y_sum_term_2_over_r0
-    return y_sum_from_y_sum_term_2_over_r1
 
 
 @task
@@ -1069,17 +1073,6 @@ DEFINITION = Definition(
                     linear=('x',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('y_sum', 'y_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('y_sum_term',),
-                    ),
-                    of=(1,),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -1118,17 +1111,6 @@ DEFINITION = Definition(
                     linear=('gy_sum', 'x'),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('y_sum', 'y_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('y_sum_term',),
-                    ),
-                    of=(1,),
-                ),
-            ),
         ),
         'jvp': Program(
             inputs=('x', 'tx'),
@@ -1163,26 +1145,6 @@ DEFINITION = Definition(
                     ('ty', 'tx', 'ty_sum', 'x', 'y_sum'),
                     ('N', 'C', 'R'),
                     reals=('alpha', 'beta', 'k'),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('y_sum', 'y_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('y_sum_term',),
-                    ),
-                    of=(1,),
-                ),
-                Joint(
-                    Phase(  # ty_sum[n,c,r] += sum[j,lap,x1] ty_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('ty_sum', 'ty_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('ty_sum_term',),
-                    ),
-                    of=(3,),
                 ),
             ),
         ),
@@ -1254,26 +1216,6 @@ DEFINITION = Definition(
                     linear=('hy_sum', 'x'),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('y_sum', 'y_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('y_sum_term',),
-                    ),
-                    of=(1,),
-                ),
-                Joint(
-                    Phase(  # hgy_sum[n,c,r] += sum[j,lap,x1] hgy_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('hgy_sum', 'hgy_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('hgy_sum_term',),
-                    ),
-                    of=(4,),
-                ),
-            ),
         ),
         'vjp_jvp': Program(
             inputs=('x', 'gy', 'tx', 'tgy'),
@@ -1335,33 +1277,12 @@ DEFINITION = Definition(
                     linear=('gy_sum', 'tx'),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # y_sum[n,c,r] += sum[j,lap,x1] y_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('y_sum', 'y_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('y_sum_term',),
-                    ),
-                    of=(1,),
-                ),
-                Joint(
-                    Phase(  # ty_sum[n,c,r] += sum[j,lap,x1] ty_sum_term[n,r,x1]
-                        y_sum_from_y_sum_term_2,
-                        ('ty_sum', 'ty_sum_term'),
-                        ('N', 'C', 'R', 'C', 'J', 1, 'z0', 'z1'),
-                        linear=('ty_sum_term',),
-                    ),
-                    of=(4,),
-                ),
-            ),
         ),
     },
     report=(
         'y_sum_term_from_x: lanes over x1, or lanes over r; else gather, tasks share n r',
-        'y_sum_from_y_sum_term: lanes over r; else gather, tasks share n c',
+        'y_sum_from_y_sum_term: lanes over r where it is contiguous, by a table of what each c reads, or lanes over c by a table of what each reads, or lanes over r; else gather, tasks share n c',
         'y_from_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
-        'y_sum_from_y_sum_term_2: copies along r1 at once, lanes over r2 where it is contiguous, or copies along r1 at once, lanes over r0 where it is contiguous; else copies along r1 at once, runs over r1',
         'gy_sum_from_gy_x_y_sum: lanes over r, or lanes over c; else gather, tasks share n c',
         'gx_from_gy_sum_x: lanes over r; else gather, tasks share n x1',
         'ty_sum_term_from_tx_x: lanes over x1, or lanes over r; else gather, tasks share n r',

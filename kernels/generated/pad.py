@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from kernels.runtime import (
     Definition,
-    IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -17,14 +15,8 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
-    add_run,
     ceil_div,
     choice,
-    kernel,
-    list_pairs,
-    list_places,
-    longest_first,
-    once,
     require_abi,
     select,
     share,
@@ -229,206 +221,6 @@ def y_filled(y: Real6, N: int, P0: int, P1: int, P2: int, P3: int, P4: int, X1: 
     return y_filled_plain
 
 
-@kernel
-def y_from_x_2_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
-    """The runs of an axis: rows r, and places q that they copy. How many there are."""
-    many = 0
-    low, end = max(0, z3), min(R, Q + z3)
-    many = add_run(runs, many, low, 1, low - z3, 1, end - low)
-    return many
-
-
-
-def y_from_x_2_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int, Q2: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R1 + 1 + min(R1, Q1)
-    room += 5 * (1) + R2 + 1 + min(R2, Q2)
-    room += 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + 2 * (min(R5, Q5))
-    return room
-
-
-@task(integer_scratch=y_from_x_2_over_r5_table)
-def y_from_x_2_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int,
-        Q2: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 r2 r3 r4 r5 at once, runs over r5."""
-    lanes = tile.lanes
-    single = True  # has every row one place?
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (1)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_2_runs(runs_r1, R1, Q1, z0)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (1)
-    places_r2 = starts_r2 + (R2 + 1)
-    many = y_from_x_2_runs(runs_r2, R2, Q2, z1)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
-    runs_r3 = places_r2 + (min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = y_from_x_2_runs(runs_r3, R3, Q3, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = y_from_x_2_runs(runs_r4, R4, Q4, z3)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
-    runs = places_r4 + (min(R4, Q4))
-    many = y_from_x_2_runs(runs, R5, Q5, z4)
-    length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
-    # of a run at least a vector long, vectors are stored at once
-    whole = length if length >= lanes.width else 0
-    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (1)
-    edge_places = edge_rows + (min(R5, Q5))
-    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * blocks)
-        r1 = item // (R2 * R3 * blocks) % R1
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                for here in range(0, whole, lanes.width):
-                    start = min(here, whole - lanes.width)
-                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
-                        lanes.read(source.line((r0, q1, q2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
-                        lanes.where(True))
-                for at in range(edges):
-                    r5, q5 = edge_rows[at], edge_places[at]
-                    target[r0, r1, r2, r3, r4, r5] = source[r0, q1, q2, q3, q4, q5]
-                continue
-            for r5 in range(begin):
-                target[r0, r1, r2, r3, r4, r5] = zero()
-            for r5 in range(end, R5):
-                target[r0, r1, r2, r3, r4, r5] = zero()
-            clear = whole
-            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                q1 = places_r1[at_r1]
-                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
-                    q2 = places_r2[at_r2]
-                    for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                        q3 = places_r3[at_r3]
-                        for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                            q4 = places_r4[at_r4]
-                            if clear > 0:
-                                for here in range(0, whole, lanes.width):
-                                    start = min(here, whole - lanes.width)
-                                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0,
-                                        0, 1)), lanes.read(source.line((r0, q1, q2, q3, q4, runs[2] + start), (0, 0,
-                                        0, 0, 0, 1))), lanes.where(True))
-                                clear = 0
-                            else:
-                                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
-                                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0,
-                                        0, 1)), lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0,
-                                        0, 0, 0, 1))) + lanes.read(source.line((r0, q1, q2, q3, q4,
-                                        runs[2] + start), (0, 0, 0, 0, 0, 1))), lanes.where(True))
-                                for start in range(whole // lanes.width * lanes.width, whole):
-                                    target[r0, r1, r2, r3, r4, begin + start] += source[r0, q1, q2, q3, q4, runs[2] + start]
-                            for at in range(edges):
-                                r5, q5 = edge_rows[at], edge_places[at]
-                                target[r0, r1, r2, r3, r4, r5] += source[r0, q1, q2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
-
-
-def y_from_x_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int, Q2: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R1 + 1 + min(R1, Q1)
-    room += 5 * (1) + R2 + 1 + min(R2, Q2)
-    room += 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=y_from_x_2_over_r0_table)
-def y_from_x_2_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int,
-        Q2: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (1)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_2_runs(runs_r1, R1, Q1, z0)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (1)
-    places_r2 = starts_r2 + (R2 + 1)
-    many = y_from_x_2_runs(runs_r2, R2, Q2, z1)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = y_from_x_2_runs(runs_r3, R3, Q3, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = y_from_x_2_runs(runs_r4, R4, Q4, z3)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = y_from_x_2_runs(runs_r5, R5, Q5, z4)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                    q1 = places_r1[at_r1]
-                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
-                        q2 = places_r2[at_r2]
-                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                            q3 = places_r3[at_r3]
-                            for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                                q4 = places_r4[at_r4]
-                                for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                                    q5 = places_r5[at_r5]
-                                    total = total + lanes.read(source.line((r0, q1, q2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(y_from_x_2_over_r0, y_from_x_2_over_r5)
-def y_from_x_2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int, Q2: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q1,q2,q3,q4,q5] source[r0,q1,q2,q3,q4,q5]
-    { r1 - z0 = q1, r2 - z1 = q2, r3 - z2 = q3, r4 - z3 = q4, r5 - z4 = q5 }
-
-    copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous
-    else copies along r1 r2 r3 r4 r5 at once, runs over r5
-    """
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return y_from_x_2_over_r0
-    return y_from_x_2_over_r5
-
-
 @task
 def gx_from_gy_plain(gx: Real6, gy: Real6, N: int, P0: int, P1: int, P2: int, P3: int, P4: int, X1: int, X2: int,
         X3: int, X4: int, X5: int, z0: int, z1: int, z2: int, z3: int, z4: int, task: int, tasks: int) -> None:
@@ -558,206 +350,6 @@ def gx_from_gy(gx: Real6, gy: Real6, N: int, P0: int, P1: int, P2: int, P3: int,
     return gx_from_gy_plain
 
 
-@kernel
-def gx_from_gy_2_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
-    """The runs of an axis: rows r, and places q that they copy. How many there are."""
-    many = 0
-    low, end = max(0, -z3), min(R, Q - z3)
-    many = add_run(runs, many, low, 1, low + z3, 1, end - low)
-    return many
-
-
-
-def gx_from_gy_2_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int, Q2: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R1 + 1 + min(R1, Q1)
-    room += 5 * (1) + R2 + 1 + min(R2, Q2)
-    room += 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + 2 * (min(R5, Q5))
-    return room
-
-
-@task(integer_scratch=gx_from_gy_2_over_r5_table)
-def gx_from_gy_2_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q1: int, Q2: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 r2 r3 r4 r5 at once, runs over r5."""
-    lanes = tile.lanes
-    single = True  # has every row one place?
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (1)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = gx_from_gy_2_runs(runs_r1, R1, Q1, z0)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (1)
-    places_r2 = starts_r2 + (R2 + 1)
-    many = gx_from_gy_2_runs(runs_r2, R2, Q2, z1)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
-    runs_r3 = places_r2 + (min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gy_2_runs(runs_r3, R3, Q3, z2)
-    single = list_places(runs_r3, many, R3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gy_2_runs(runs_r4, R4, Q4, z3)
-    single = list_places(runs_r4, many, R4, starts_r4, places_r4) and single
-    runs = places_r4 + (min(R4, Q4))
-    many = gx_from_gy_2_runs(runs, R5, Q5, z4)
-    length = longest_first(runs, many)
-    single = once(runs, many, R5) and single
-    # of a run at least a vector long, vectors are stored at once
-    whole = length if length >= lanes.width else 0
-    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (1)
-    edge_places = edge_rows + (min(R5, Q5))
-    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
-    blocks = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * blocks)
-        r1 = item // (R2 * R3 * blocks) % R1
-        r2 = item // (R3 * blocks) % R2
-        r3 = item // blocks % R3
-        block = item % blocks * tile.lines
-        for r4 in range(block, min(block + tile.lines, R4)):
-            if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
-                q3 = places_r3[r3]
-                q4 = places_r4[r4]
-                for here in range(0, whole, lanes.width):
-                    start = min(here, whole - lanes.width)
-                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0, 0, 1)),
-                        lanes.read(source.line((r0, q1, q2, q3, q4, runs[2] + start), (0, 0, 0, 0, 0, 1))),
-                        lanes.where(True))
-                for at in range(edges):
-                    r5, q5 = edge_rows[at], edge_places[at]
-                    target[r0, r1, r2, r3, r4, r5] = source[r0, q1, q2, q3, q4, q5]
-                continue
-            for r5 in range(begin):
-                target[r0, r1, r2, r3, r4, r5] = zero()
-            for r5 in range(end, R5):
-                target[r0, r1, r2, r3, r4, r5] = zero()
-            clear = whole
-            for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                q1 = places_r1[at_r1]
-                for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
-                    q2 = places_r2[at_r2]
-                    for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                        q3 = places_r3[at_r3]
-                        for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                            q4 = places_r4[at_r4]
-                            if clear > 0:
-                                for here in range(0, whole, lanes.width):
-                                    start = min(here, whole - lanes.width)
-                                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0,
-                                        0, 1)), lanes.read(source.line((r0, q1, q2, q3, q4, runs[2] + start), (0, 0,
-                                        0, 0, 0, 1))), lanes.where(True))
-                                clear = 0
-                            else:
-                                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
-                                    lanes.write_where(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0, 0, 0,
-                                        0, 1)), lanes.read(target.line((r0, r1, r2, r3, r4, begin + start), (0, 0,
-                                        0, 0, 0, 1))) + lanes.read(source.line((r0, q1, q2, q3, q4,
-                                        runs[2] + start), (0, 0, 0, 0, 0, 1))), lanes.where(True))
-                                for start in range(whole // lanes.width * lanes.width, whole):
-                                    target[r0, r1, r2, r3, r4, begin + start] += source[r0, q1, q2, q3, q4, runs[2] + start]
-                            for at in range(edges):
-                                r5, q5 = edge_rows[at], edge_places[at]
-                                target[r0, r1, r2, r3, r4, r5] += source[r0, q1, q2, q3, q4, q5]
-            if clear > 0:  # nothing is copied to this line
-                for r5 in range(begin, end):
-                    target[r0, r1, r2, r3, r4, r5] = zero()
-
-
-def gx_from_gy_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int, Q2: int,
-        Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int) -> int:
-    """Integers of one task."""
-    room = 5 * (1) + R1 + 1 + min(R1, Q1)
-    room += 5 * (1) + R2 + 1 + min(R2, Q2)
-    room += 5 * (1) + R3 + 1 + min(R3, Q3)
-    room += 5 * (1) + R4 + 1 + min(R4, Q4)
-    room += 5 * (1) + R5 + 1 + min(R5, Q5)
-    return room
-
-
-@task(integer_scratch=gx_from_gy_2_over_r0_table)
-def gx_from_gy_2_over_r0(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q1: int, Q2: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile,
-        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
-    """Copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous."""
-    lanes = tile.lanes
-    runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (1)
-    places_r1 = starts_r1 + (R1 + 1)
-    many = gx_from_gy_2_runs(runs_r1, R1, Q1, z0)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (1)
-    places_r2 = starts_r2 + (R2 + 1)
-    many = gx_from_gy_2_runs(runs_r2, R2, Q2, z1)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (1)
-    places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gy_2_runs(runs_r3, R3, Q3, z2)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (min(R3, Q3))
-    starts_r4 = runs_r4 + 5 * (1)
-    places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gy_2_runs(runs_r4, R4, Q4, z3)
-    list_places(runs_r4, many, R4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (min(R4, Q4))
-    starts_r5 = runs_r5 + 5 * (1)
-    places_r5 = starts_r5 + (R5 + 1)
-    many = gx_from_gy_2_runs(runs_r5, R5, Q5, z4)
-    list_places(runs_r5, many, R5, starts_r5, places_r5)
-    blocks = ceil_div(R5, tile.lines)
-    first, last = share(R1 * R2 * R3 * R4 * blocks, task, tasks)
-    for item in range(first, last):
-        r1 = item // (R2 * R3 * R4 * blocks)
-        r2 = item // (R3 * R4 * blocks) % R2
-        r3 = item // (R4 * blocks) % R3
-        r4 = item // blocks % R4
-        block = item % blocks * tile.lines
-        for r5 in range(block, min(block + tile.lines, R5)):
-            for start in range(0, R0, lanes.width):
-                r0 = max(0, min(start, R0 - lanes.width))
-                total = lanes.zero()
-                for at_r1 in range(starts_r1[r1], starts_r1[r1 + 1]):
-                    q1 = places_r1[at_r1]
-                    for at_r2 in range(starts_r2[r2], starts_r2[r2 + 1]):
-                        q2 = places_r2[at_r2]
-                        for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
-                            q3 = places_r3[at_r3]
-                            for at_r4 in range(starts_r4[r4], starts_r4[r4 + 1]):
-                                q4 = places_r4[at_r4]
-                                for at_r5 in range(starts_r5[r5], starts_r5[r5 + 1]):
-                                    q5 = places_r5[at_r5]
-                                    total = total + lanes.read(source.line((r0, q1, q2, q3, q4, q5), (1, 0, 0, 0, 0, 0)))
-                lanes.write_where(target.line((r0, r1, r2, r3, r4, r5), (1, 0, 0, 0, 0, 0)), total,
-                    lanes.where(True))
-
-
-@choice(gx_from_gy_2_over_r0, gx_from_gy_2_over_r5)
-def gx_from_gy_2(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q1: int,
-        Q2: int, Q3: int, Q4: int, Q5: int, z0: int, z1: int, z2: int, z3: int, z4: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3,r4,r5] += sum[q1,q2,q3,q4,q5] source[r0,q1,q2,q3,q4,q5]
-    { q1 - z0 = r1, q2 - z1 = r2, q3 - z2 = r3, q4 - z3 = r4, q5 - z4 = r5 }
-
-    copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous
-    else copies along r1 r2 r3 r4 r5 at once, runs over r5
-    """
-    if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gy_2_over_r0
-    return gx_from_gy_2_over_r5
-
-
 def sizes(
     N: int,
     X1: int,
@@ -787,12 +379,7 @@ def sizes(
     z2 = -a2 + cut2
     z3 = -a3 + cut3
     z4 = -a4 + cut4
-    z5 = a0 - cut0
-    z6 = a1 - cut1
-    z7 = a2 - cut2
-    z8 = a3 - cut3
-    z9 = a4 - cut4
-    return {"z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4, "z5": z5, "z6": z6, "z7": z7, "z8": z8, "z9": z9}
+    return {"z0": z0, "z1": z1, "z2": z2, "z3": z3, "z4": z4}
 
 
 DEFINITION = Definition(
@@ -852,17 +439,6 @@ DEFINITION = Definition(
                     linear=('value',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # y[n,p0,p1,p2,p3,p4] += sum[x1,x2,x3,x4,x5] x[n,x1,x2,x3,x4,x5]
-                        y_from_x_2,
-                        ('y', 'x'),
-                        ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'z5', 'z6', 'z7', 'z8', 'z9'),
-                        linear=('x',),
-                    ),
-                    of=(0,),
-                ),
-            ),
         ),
         'vjp': Program(
             inputs=('x', 'gy'),
@@ -873,17 +449,6 @@ DEFINITION = Definition(
                     ('gx', 'gy'),
                     ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'z0', 'z1', 'z2', 'z3', 'z4'),
                     linear=('gy',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # gx[n,x1,x2,x3,x4,x5] += sum[p0,p1,p2,p3,p4] gy[n,p0,p1,p2,p3,p4]
-                        gx_from_gy_2,
-                        ('gx', 'gy'),
-                        ('N', 'X1', 'X2', 'X3', 'X4', 'X5', 'P0', 'P1', 'P2', 'P3', 'P4', 'z5', 'z6', 'z7', 'z8', 'z9'),
-                        linear=('gy',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -898,17 +463,6 @@ DEFINITION = Definition(
                     linear=('tx',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # ty[n,p0,p1,p2,p3,p4] += sum[x1,x2,x3,x4,x5] tx[n,x1,x2,x3,x4,x5]
-                        y_from_x_2,
-                        ('ty', 'tx'),
-                        ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'z5', 'z6', 'z7', 'z8', 'z9'),
-                        linear=('tx',),
-                    ),
-                    of=(0,),
-                ),
-            ),
         ),
         'vjp_vjp': Program(
             inputs=('x', 'gy', 'hgx'),
@@ -919,17 +473,6 @@ DEFINITION = Definition(
                     ('hgy', 'hgx'),
                     ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'z0', 'z1', 'z2', 'z3', 'z4'),
                     linear=('hgx',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # hgy[n,p0,p1,p2,p3,p4] += sum[x1,x2,x3,x4,x5] hgx[n,x1,x2,x3,x4,x5]
-                        y_from_x_2,
-                        ('hgy', 'hgx'),
-                        ('N', 'P0', 'P1', 'P2', 'P3', 'P4', 'X1', 'X2', 'X3', 'X4', 'X5', 'z5', 'z6', 'z7', 'z8', 'z9'),
-                        linear=('hgx',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -944,24 +487,11 @@ DEFINITION = Definition(
                     linear=('tgy',),
                 ),
             ),
-            joints=(
-                Joint(
-                    Phase(  # tgx[n,x1,x2,x3,x4,x5] += sum[p0,p1,p2,p3,p4] tgy[n,p0,p1,p2,p3,p4]
-                        gx_from_gy_2,
-                        ('tgx', 'tgy'),
-                        ('N', 'X1', 'X2', 'X3', 'X4', 'X5', 'P0', 'P1', 'P2', 'P3', 'P4', 'z5', 'z6', 'z7', 'z8', 'z9'),
-                        linear=('tgy',),
-                    ),
-                    of=(0,),
-                ),
-            ),
         ),
     },
     report=(
         'y_from_x: lanes over n where it is contiguous, or lanes over p4; else scatter, tasks share n',
         'y_filled: lanes over p4; else gather, tasks share n p0 p1 p2 p3',
-        'y_from_x_2: copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 r4 r5 at once, runs over r5',
         'gx_from_gy: lanes over n where it is contiguous, or lanes over x5; else scatter, tasks share n',
-        'gx_from_gy_2: copies along r1 r2 r3 r4 r5 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 r4 r5 at once, runs over r5',
     ),
 )

@@ -12,7 +12,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -23,13 +22,12 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
-    select,
     share,
     task,
     zero,
@@ -38,120 +36,8 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def y_from_x_plain(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
-    """y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
-    { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
-
-    gather, tasks share n p0 p1; 3 guards
-    """
-    first, last = share(N * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1)
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for p2 in range(P2):
-            total = zero()
-            if 0 <= p0 - z0 < LAP*X1:
-                x1 = (p0 - z0) % X1
-                if 0 <= p1 - z1 < LAP_2*X2:
-                    x2 = (p1 - z1) % X2
-                    if 0 <= p2 - z2 < LAP_3*X3:
-                        x3 = (p2 - z2) % X3
-                        total += x[n, x1, x2, x3]
-            y[n, p0, p1, p2] = total
-
-
-@task
-def y_from_x_over_n(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over n where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(P0 * P1 * P2, task, tasks)
-    for item in range(first, last):
-        p0 = item // (P1 * P2)
-        p1 = item // P2 % P1
-        p2 = item % P2
-        for start in range(0, N, lanes.width):
-            n = max(0, min(start, N - lanes.width))
-            count = min(lanes.width, N - n)
-            active = lanes.first(count)
-            total = lanes.zero()
-            if 0 <= p0 - z0 < LAP*X1:
-                x1 = (p0 - z0) % X1
-                if 0 <= p1 - z1 < LAP_2*X2:
-                    x2 = (p1 - z1) % X2
-                    if 0 <= p2 - z2 < LAP_3*X3:
-                        x3 = (p2 - z2) % X3
-                        x_lanes = lanes.read_where(x.line((n, x1, x2, x3), (1, 0, 0, 0)), active)
-                        total = total + x_lanes
-            lanes.write_where(y.line((n, p0, p1, p2), (1, 0, 0, 0)), total, active)
-
-
-@task
-def y_from_x_over_p2(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over p2."""
-    lanes = tile.lanes
-    planes = ceil_div(N, tile.lines)
-    first, last = share(planes * P0 * P1, task, tasks)
-    for item in range(first, last):
-        n = item // (P0 * P1) * tile.lines
-        p0 = item // P1 % P0
-        p1 = item % P1
-        for start in range(0, P2, lanes.width):
-            p2 = max(0, min(start, P2 - lanes.width))
-            count = min(lanes.width, P2 - p2)
-            p2_last = p2 + (count - 1)
-            whole = count == lanes.width and p2 - LAP_3*X3 + X3 - z2 >= 0 and p2_last - z2 < X3
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            if 0 <= p0 - z0 < LAP*X1:
-                x1 = (p0 - z0) % X1
-                if 0 <= p1 - z1 < LAP_2*X2:
-                    x2 = (p1 - z1) % X2
-                    for lap_3 in range(LAP_3):
-                        x3 = p2 - lap_3*X3 - z2
-                        if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)):
-                            for u in range(tile.lines):
-                                plane = min(n + u, N - 1)
-                                x_lanes = lanes.read(x.line((plane, x1, x2, x3), (0, 0, 0, 1)))
-                                total[0, u] = total[0, u] + x_lanes
-                        else:
-                            inside = active & lanes.within(x3, 1, X3)
-                            for u in range(tile.lines):
-                                plane = min(n + u, N - 1)
-                                x_lanes = lanes.read_where(x.line((plane, x1, x2, x3), (0, 0, 0, 1)), inside)
-                                total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(n + u, N - 1)
-                if n + u < N:
-                    result = total[0, u]
-                    lanes.write_where(y.line((plane, p0, p1, p2), (0, 0, 0, 1)), result, active)
-
-
-@choice(y_from_x_over_n, y_from_x_over_p2, y_from_x_plain)
-def y_from_x(y: Real4, x: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, tile: Tile) -> Task[...]:
-    """y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
-    { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
-
-    lanes over n where it is contiguous
-    or lanes over p2
-    else gather, tasks share n p0 p1; 3 guards
-    """
-    if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
-        return y_from_x_over_n
-    if tile.lanes.width <= 8 * P2:
-        return y_from_x_over_p2
-    return y_from_x_plain
-
-
 @kernel
-def y_from_x_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+def y_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
     for lap in range(LAP3):
@@ -161,42 +47,45 @@ def y_from_x_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5
 
 
 
-def y_from_x_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
     room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
     return room
 
 
-@task(integer_scratch=y_from_x_2_over_r3_table)
-def y_from_x_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+@task(integer_scratch=y_from_x_over_r3_table)
+def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
         LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (LAP)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
     runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP1)
+    only_r2 = runs_r2 + 5 * (LAP1)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
-    many = y_from_x_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    many = y_from_x_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
     runs = places_r2 + (LAP1 * min(R2, Q2))
-    many = y_from_x_2_runs(runs, R3, Q3, LAP2, z4, z5)
+    many = y_from_x_runs(runs, R3, Q3, LAP2, z4, z5)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP2)
     edge_places = edge_rows + (LAP2 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -205,12 +94,22 @@ def y_from_x_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
         block = item % blocks * tile.lines
         for r2 in range(block, min(block + tile.lines, R2)):
             if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
+                q1 = only_r1[r1]
+                q2 = only_r2[r2]
+                if min(q1, q2) < 0:  # nothing is copied to this line
+                    for start in range(0, R3, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R3 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
@@ -242,41 +141,45 @@ def y_from_x_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
                     for at in range(edges):
                         r3, q3 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R3, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R3 - start))
 
 
-def y_from_x_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + R3 + 1 + LAP2 * min(R3, Q3)
+    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + 2 * R3 + 1 + LAP2 * min(R3, Q3)
     return room
 
 
-@task(integer_scratch=y_from_x_2_over_r0_table)
-def y_from_x_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+@task(integer_scratch=y_from_x_over_r0_table)
+def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
         LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (LAP)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
     runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP1)
+    only_r2 = runs_r2 + 5 * (LAP1)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
-    many = y_from_x_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    many = y_from_x_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
     runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (LAP2)
+    only_r3 = runs_r3 + 5 * (LAP2)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = y_from_x_2_runs(runs_r3, R3, Q3, LAP2, z4, z5)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    many = y_from_x_runs(runs_r3, R3, Q3, LAP2, z4, z5)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -297,10 +200,9 @@ def y_from_x_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
                 lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
 
 
-@choice(y_from_x_2_over_r0, y_from_x_2_over_r3)
-def y_from_x_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
-        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
-        tile: Tile) -> Task[...]:
+@choice(y_from_x_over_r0, y_from_x_over_r3)
+def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2] source[r0,q1,q2,q3]
     { r1 - z1 = z0*lap + q1, r2 - z3 = z2*lap1 + q2, r3 - z5 = z4*lap2 + q3 }
 
@@ -308,38 +210,12 @@ def y_from_x_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int,
     else copies along r1 r2 r3 at once, runs over r3
     """
     if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return y_from_x_2_over_r0
-    return y_from_x_2_over_r3
-
-
-@task
-def gx_from_gy(gx: Real4, gy: Real4, N: int, P0: int, P1: int, P2: int, LAP: int, X1: int, LAP_2: int, X2: int,
-        LAP_3: int, X3: int, z0: int, z1: int, z2: int, task: int, tasks: int) -> None:
-    """gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
-    { p0 - z0 = X1*lap + x1, p1 - z1 = X2*lap_2 + x2, p2 - z2 = X3*lap_3 + x3 }
-
-    scatter, tasks share n; 3 guards
-    """
-    first, last = share(N, task, tasks)
-    for n in range(first, last):
-        for x1 in range(X1):
-            for x2 in range(X2):
-                for x3 in range(X3):
-                    gx[n, x1, x2, x3] = zero()
-        for p0 in range(P0):
-            if 0 <= p0 - z0 < LAP*X1:
-                x1 = (p0 - z0) % X1
-                for p1 in range(P1):
-                    if 0 <= p1 - z1 < LAP_2*X2:
-                        x2 = (p1 - z1) % X2
-                        for p2 in range(P2):
-                            if 0 <= p2 - z2 < LAP_3*X3:
-                                x3 = (p2 - z2) % X3
-                                gx[n, x1, x2, x3] += gy[n, p0, p1, p2]
+        return y_from_x_over_r0
+    return y_from_x_over_r3
 
 
 @kernel
-def gx_from_gy_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
+def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
     for lap in range(LAP3):
@@ -349,42 +225,45 @@ def gx_from_gy_2_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, 
 
 
 
-def gx_from_gy_2_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
+    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
     room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
     return room
 
 
-@task(integer_scratch=gx_from_gy_2_over_r3_table)
-def gx_from_gy_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int,
-        Q3: int, LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+@task(integer_scratch=gx_from_gy_over_r3_table)
+def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (LAP)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = gx_from_gy_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
     runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP1)
+    only_r2 = runs_r2 + 5 * (LAP1)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
-    many = gx_from_gy_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    many = gx_from_gy_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
     runs = places_r2 + (LAP1 * min(R2, Q2))
-    many = gx_from_gy_2_runs(runs, R3, Q3, LAP2, z4, z5)
+    many = gx_from_gy_runs(runs, R3, Q3, LAP2, z4, z5)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP2)
     edge_places = edge_rows + (LAP2 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -393,12 +272,22 @@ def gx_from_gy_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int
         block = item % blocks * tile.lines
         for r2 in range(block, min(block + tile.lines, R2)):
             if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
+                q1 = only_r1[r1]
+                q2 = only_r2[r2]
+                if min(q1, q2) < 0:  # nothing is copied to this line
+                    for start in range(0, R3, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R3 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
@@ -430,41 +319,45 @@ def gx_from_gy_2_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int
                     for at in range(edges):
                         r3, q3 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R3, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R3 - start))
 
 
-def gx_from_gy_2_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + R3 + 1 + LAP2 * min(R3, Q3)
+    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
+    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
+    room += 5 * (LAP2) + 2 * R3 + 1 + LAP2 * min(R3, Q3)
     return room
 
 
-@task(integer_scratch=gx_from_gy_2_over_r0_table)
-def gx_from_gy_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int,
-        Q3: int, LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
+@task(integer_scratch=gx_from_gy_over_r0_table)
+def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (LAP)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = gx_from_gy_2_runs(runs_r1, R1, Q1, LAP, z0, z1)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1)
+    list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
     runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP1)
+    only_r2 = runs_r2 + 5 * (LAP1)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
-    many = gx_from_gy_2_runs(runs_r2, R2, Q2, LAP1, z2, z3)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    many = gx_from_gy_runs(runs_r2, R2, Q2, LAP1, z2, z3)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
     runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (LAP2)
+    only_r3 = runs_r3 + 5 * (LAP2)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = gx_from_gy_2_runs(runs_r3, R3, Q3, LAP2, z4, z5)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    many = gx_from_gy_runs(runs_r3, R3, Q3, LAP2, z4, z5)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -485,8 +378,8 @@ def gx_from_gy_2_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int
                 lanes.write_where(target.line((r0, r1, r2, r3), (1, 0, 0, 0)), total, lanes.where(True))
 
 
-@choice(gx_from_gy_2_over_r0, gx_from_gy_2_over_r3)
-def gx_from_gy_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+@choice(gx_from_gy_over_r0, gx_from_gy_over_r3)
+def gx_from_gy(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
         LAP: int, LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2] source[r0,q1,q2,q3]
@@ -496,8 +389,8 @@ def gx_from_gy_2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: in
     else copies along r1 r2 r3 at once, runs over r3
     """
     if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
-        return gx_from_gy_2_over_r0
-    return gx_from_gy_2_over_r3
+        return gx_from_gy_over_r0
+    return gx_from_gy_over_r3
 
 
 def sizes(
@@ -564,19 +457,8 @@ DEFINITION = Definition(
                 Phase(  # y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
                     y_from_x,
                     ('y', 'x'),
-                    ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
                     linear=('x',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # y[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] x[n,x1,x2,x3]
-                        y_from_x_2,
-                        ('y', 'x'),
-                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
-                        linear=('x',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -587,19 +469,8 @@ DEFINITION = Definition(
                 Phase(  # gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
                     gx_from_gy,
                     ('gx', 'gy'),
-                    ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
+                    ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
                     linear=('gy',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # gx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] gy[n,p0,p1,p2]
-                        gx_from_gy_2,
-                        ('gx', 'gy'),
-                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
-                        linear=('gy',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -607,22 +478,11 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # ty[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] tx[n,x1,x2,x3]  # as y[n,p0,p1,p2]
+                Phase(  # ty[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] tx[n,x1,x2,x3]
                     y_from_x,
                     ('ty', 'tx'),
-                    ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
                     linear=('tx',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # ty[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] tx[n,x1,x2,x3]
-                        y_from_x_2,
-                        ('ty', 'tx'),
-                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
-                        linear=('tx',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -630,22 +490,11 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgy[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] hgx[n,x1,x2,x3]  # as y[n,p0,p1,p2]
+                Phase(  # hgy[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] hgx[n,x1,x2,x3]
                     y_from_x,
                     ('hgy', 'hgx'),
-                    ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
                     linear=('hgx',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # hgy[n,p0,p1,p2] += sum[lap,x1,lap_2,x2,lap_3,x3] hgx[n,x1,x2,x3]
-                        y_from_x_2,
-                        ('hgy', 'hgx'),
-                        ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
-                        linear=('hgx',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
@@ -653,30 +502,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] tgy[n,p0,p1,p2]  # as gx[n,x1,x2,x3]
+                Phase(  # tgx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] tgy[n,p0,p1,p2]
                     gx_from_gy,
                     ('tgx', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2', 'z0', 'X1', 'z1', 'X2', 'z2', 'X3', 'z3', 'z4', 'z5'),
+                    ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
                     linear=('tgy',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # tgx[n,x1,x2,x3] += sum[p0,p1,p2,lap,lap_2,lap_3] tgy[n,p0,p1,p2]
-                        gx_from_gy_2,
-                        ('tgx', 'tgy'),
-                        ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z1', 'z2', 'X1', 'z3', 'X2', 'z4', 'X3', 'z5'),
-                        linear=('tgy',),
-                    ),
-                    of=(0,),
                 ),
             ),
         ),
     },
     report=(
-        'y_from_x: lanes over n where it is contiguous, or lanes over p2; else gather, tasks share n p0 p1; 3 guards',
-        'y_from_x_2: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
-        'gx_from_gy: scatter, tasks share n; 3 guards',
-        'gx_from_gy_2: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
+        'y_from_x: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
+        'gx_from_gy: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
     ),
 )

@@ -17,7 +17,6 @@ from kernels.runtime import (
     Condition,
     Definition,
     IntegerScratch,
-    Joint,
     Parameter,
     Phase,
     Program,
@@ -28,11 +27,11 @@ from kernels.runtime import (
     add_run,
     ceil_div,
     choice,
+    disjoint,
     kernel,
     list_pairs,
     list_places,
     longest_first,
-    once,
     require_abi,
     share,
     task,
@@ -40,48 +39,6 @@ from kernels.runtime import (
 )
 
 require_abi(9, __name__)
-
-
-@task
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, z0: int,
-        z1: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]   { r1 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r2 r3
-    """
-    first, last = share(R0 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3)
-        r2 = item // R3 % R2
-        r3 = item % R3
-        for r1 in range(R1):
-            x_padded[r0, r1, r2, r3] = zero()
-        for lap in range(LAP):
-            for r1 in range(max(0, lap*z0 + z1), min(R1, lap*z0 + Q + z1)):
-                q = r1 - lap*z0 - z1
-                x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
-
-
-@task
-def x_padded_from_x_2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int, Q: int, X1: int,
-        z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
-    { z0*lap + z1 = q + r1, q - 1 >= 0, -q + X1 - 2 >= 0 }
-
-    scatter, tasks share r0 r2 r3
-    """
-    first, last = share(R0 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R2 * R3)
-        r2 = item // R3 % R2
-        r3 = item % R3
-        if add == 0:
-            for r1 in range(R1):
-                x_padded[r0, r1, r2, r3] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R1 + z1 + 1), min(Q, X1 - 1, lap*z0 + z1 + 1)):
-                r1 = -q + lap*z0 + z1
-                x_padded[r0, r1, r2, r3] += x[r0, q, r2, r3]
 
 
 @kernel
@@ -99,44 +56,47 @@ def y_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: 
 
 
 
-def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int, Q2: int,
-        LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R1 + 1 + LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
     return room
 
 
 @task(integer_scratch=y_from_x_over_r3_table)
-def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+        z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP4 + LAP5)
+    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_runs(runs_r1, R1, Q1, LAP4, z0, z1, LAP5, z2, z3)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1, LAP1, z2, z3)
+    single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
+    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
     runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
-    many = y_from_x_runs(runs, R3, Q3, LAP, z8, z9, LAP1, z10, z11)
+    many = y_from_x_runs(runs, R3, Q3, LAP4, z8, z9, LAP5, z10, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    edge_rows = runs + 5 * (LAP4 + LAP5)
+    edge_places = edge_rows + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -145,12 +105,22 @@ def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
         block = item % blocks * tile.lines
         for r2 in range(block, min(block + tile.lines, R2)):
             if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
+                q1 = only_r1[r1]
+                q2 = only_r2[r2]
+                if min(q1, q2) < 0:  # nothing is copied to this line
+                    for start in range(0, R3, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R3 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
@@ -182,43 +152,47 @@ def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
                     for at in range(edges):
                         r3, q3 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R3, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R3 - start))
 
 
-def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int, Q2: int,
-        LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP4 + LAP5) + R1 + 1 + LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP + LAP1) + R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP4 + LAP5) + 2 * R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
     return room
 
 
 @task(integer_scratch=y_from_x_over_r0_table)
-def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
+def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+        z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP4 + LAP5)
+    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
-    many = y_from_x_runs(runs_r1, R1, Q1, LAP4, z0, z1, LAP5, z2, z3)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (LAP4 * min(R1, Q1) + LAP5 * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1, LAP1, z2, z3)
+    list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
+    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
     runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
-    many = y_from_x_runs(runs_r3, R3, Q3, LAP, z8, z9, LAP1, z10, z11)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    many = y_from_x_runs(runs_r3, R3, Q3, LAP4, z8, z9, LAP5, z10, z11)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -240,11 +214,11 @@ def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
 
 
 @choice(y_from_x_over_r0, y_from_x_over_r3)
-def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
-        Q2: int, LAP2: int, LAP3: int, Q1: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3] += sum[q3,lap,lap1,q2,lap2,lap3,q1,lap4,lap5] source[r0,q1,q2,q3]
-    { r1 - z1 = z0*lap4 + q1, z0*lap5 + z2 = q1 + r1, r2 - z5 = z4*lap2 + q2, z4*lap3 + z6 = q2 + r2, r3 - z9 = z8*lap + q3, z8*lap1 + z10 = q3 + r3 }
+def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+        z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2,lap3,lap4,lap5] source[r0,q1,q2,q3]
+    { r1 - z1 = z0*lap + q1, z0*lap1 + z2 = q1 + r1, r2 - z5 = z4*lap2 + q2, z4*lap3 + z6 = q2 + r2, r3 - z9 = z8*lap4 + q3, z8*lap5 + z10 = q3 + r3 }
 
     copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
     else copies along r1 r2 r3 at once, runs over r3
@@ -252,48 +226,6 @@ def y_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q
     if tile.lanes.width <= R0 and target.stride(0) == 1 and source.stride(0) == 1:
         return y_from_x_over_r0
     return y_from_x_over_r3
-
-
-@task
-def gx_padded_padded_from_gy(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
-        Q: int, X3: int, z0: int, z1: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
-    { z0*lap + z1 = q + r3, q - 1 >= 0, -q + X3 - 2 >= 0 }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for q in range(Q):
-            gx_padded_padded[r0, r1, r2, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, 1, lap*z0 - R3 + z1 + 1), min(Q, X3 - 1, lap*z0 + z1 + 1)):
-                r3 = -q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
-
-
-@task
-def gx_padded_padded_from_gy_2(gx_padded_padded: Real4, gy: Real4, R0: int, R1: int, R2: int, R3: int, LAP: int,
-        Q: int, z0: int, z1: int, add: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]   { r3 - z1 = z0*lap + q }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        if add == 0:
-            for q in range(Q):
-                gx_padded_padded[r0, r1, r2, q] = zero()
-        for lap in range(LAP):
-            for q in range(max(0, -lap*z0 - z1), min(Q, -lap*z0 + R3 - z1)):
-                r3 = q + lap*z0 + z1
-                gx_padded_padded[r0, r1, r2, q] += gy[r0, r1, r2, r3]
 
 
 @kernel
@@ -311,44 +243,47 @@ def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5
 
 
 
-def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int, Q2: int,
-        LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
     room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
     return room
 
 
 @task(integer_scratch=gx_from_gy_over_r3_table)
-def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int,
-        LAP1: int, Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
         z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, runs over r3."""
     lanes = tile.lanes
-    single = True  # has every row one place?
+    single = True  # has no row two places?
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
-    single = list_places(runs_r1, many, R1, starts_r1, places_r1) and single
+    single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
     runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
-    single = list_places(runs_r2, many, R2, starts_r2, places_r2) and single
+    single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
     runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
     many = gx_from_gy_runs(runs, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
     length = longest_first(runs, many)
-    single = once(runs, many, R3) and single
+    single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
     edge_rows = runs + 5 * (LAP4 + LAP5)
     edge_places = edge_rows + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
     first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
@@ -357,12 +292,22 @@ def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
         block = item % blocks * tile.lines
         for r2 in range(block, min(block + tile.lines, R2)):
             if single:
-                q1 = places_r1[r1]
-                q2 = places_r2[r2]
+                q1 = only_r1[r1]
+                q2 = only_r2[r2]
+                if min(q1, q2) < 0:  # nothing is copied to this line
+                    for start in range(0, R3, lanes.width):
+                        lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                            lanes.first(R3 - start))
+                    continue
                 for here in range(0, whole, lanes.width):
                     start = min(here, whole - lanes.width)
                     lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
                         lanes.read(source.line((r0, q1, q2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
                 for at in range(edges):
                     r3, q3 = edge_rows[at], edge_places[at]
                     target[r0, r1, r2, r3] = source[r0, q1, q2, q3]
@@ -394,43 +339,47 @@ def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
                     for at in range(edges):
                         r3, q3 = edge_rows[at], edge_places[at]
                         target[r0, r1, r2, r3] += source[r0, q1, q2, q3]
-            if clear > 0:  # nothing is copied to this line
-                for r3 in range(begin, end):
-                    target[r0, r1, r2, r3] = zero()
+            if clear > 0:  # nothing was
+                for start in range(0, R3, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, start), (0, 0, 0, 1)), lanes.zero(),
+                        lanes.first(R3 - start))
 
 
-def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int, Q2: int,
-        LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
+def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
+        LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP4 + LAP5) + R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
+    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
+    room += 5 * (LAP4 + LAP5) + 2 * R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
     return room
 
 
 @task(integer_scratch=gx_from_gy_over_r0_table)
-def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int,
-        LAP1: int, Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
         z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile,
         integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    starts_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
-    list_places(runs_r1, many, R1, starts_r1, places_r1)
+    list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
     runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    starts_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
-    list_places(runs_r2, many, R2, starts_r2, places_r2)
+    list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
     runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
-    starts_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    only_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gy_runs(runs_r3, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
-    list_places(runs_r3, many, R3, starts_r3, places_r3)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
     blocks = ceil_div(R3, tile.lines)
     first, last = share(R1 * R2 * blocks, task, tasks)
     for item in range(first, last):
@@ -452,10 +401,10 @@ def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
 
 
 @choice(gx_from_gy_over_r0, gx_from_gy_over_r3)
-def gx_from_gy(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, LAP: int, LAP1: int,
-        Q2: int, LAP2: int, LAP3: int, Q3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int,
-        z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
-    """target[r0,r1,r2,r3] += sum[q1,lap,lap1,q2,lap2,lap3,q3,lap4,lap5] source[r0,q1,q2,q3]
+def gx_from_gy(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int,
+        LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int,
+        z4: int, z5: int, z6: int, z7: int, z8: int, z9: int, z10: int, z11: int, tile: Tile) -> Task[...]:
+    """target[r0,r1,r2,r3] += sum[q1,q2,q3,lap,lap1,lap2,lap3,lap4,lap5] source[r0,q1,q2,q3]
     { z0*lap + z1 = q1 + r1, q1 - z3 = z0*lap1 + r1, z4*lap2 + z5 = q2 + r2, q2 - z7 = z4*lap3 + r2, z8*lap4 + z9 = q3 + r3, q3 - z11 = z8*lap5 + r3 }
 
     copies along r1 r2 r3 at once, lanes over r0 where it is contiguous
@@ -483,14 +432,14 @@ def sizes(
     P1 = a1 + e1 + X2
     P2 = a2 + e2 + X3
     z0 = -((-a0) // max(1, 2*X1 - 2)) + ((-a0 + P0 - 1) // max(1, 2*X1 - 2)) + 1
-    z1 = max(1, 2*X1 - 2)
-    z2 = a0 + ((-a0) // max(1, 2*X1 - 2))*max(1, 2*X1 - 2)
-    z3 = a0 + ((-a0) // max(1, 2*X1 - 2))*max(1, 2*X1 - 2) + max(1, 2*X1 - 2)
-    z4 = -((-a1) // max(1, 2*X2 - 2)) + ((-a1 + P1 - 1) // max(1, 2*X2 - 2)) + 1
-    z5 = max(1, 2*X2 - 2)
-    z6 = a1 + ((-a1) // max(1, 2*X2 - 2))*max(1, 2*X2 - 2)
-    z7 = a1 + ((-a1) // max(1, 2*X2 - 2))*max(1, 2*X2 - 2) + max(1, 2*X2 - 2)
-    z8 = -((-a2) // max(1, 2*X3 - 2)) + ((-a2 + P2 - 1) // max(1, 2*X3 - 2)) + 1
+    z1 = -((-a1) // max(1, 2*X2 - 2)) + ((-a1 + P1 - 1) // max(1, 2*X2 - 2)) + 1
+    z2 = -((-a2) // max(1, 2*X3 - 2)) + ((-a2 + P2 - 1) // max(1, 2*X3 - 2)) + 1
+    z3 = max(1, 2*X1 - 2)
+    z4 = a0 + ((-a0) // max(1, 2*X1 - 2))*max(1, 2*X1 - 2)
+    z5 = a0 + ((-a0) // max(1, 2*X1 - 2))*max(1, 2*X1 - 2) + max(1, 2*X1 - 2)
+    z6 = max(1, 2*X2 - 2)
+    z7 = a1 + ((-a1) // max(1, 2*X2 - 2))*max(1, 2*X2 - 2)
+    z8 = a1 + ((-a1) // max(1, 2*X2 - 2))*max(1, 2*X2 - 2) + max(1, 2*X2 - 2)
     z9 = max(1, 2*X3 - 2)
     z10 = a2 + ((-a2) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2)
     z11 = a2 + ((-a2) // max(1, 2*X3 - 2))*max(1, 2*X3 - 2) + max(1, 2*X3 - 2)
@@ -546,56 +495,11 @@ DEFINITION = Definition(
             inputs=('x',),
             outputs=('y',),
             phases=(
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
-                    x_padded_from_x,
-                    ('x_padded', 'x'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]
+                    y_from_x,
+                    ('y', 'x'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X1', 'z6', 'z7', 'z8', 'X2', 'z9', 'z10', 'z11', 'X3'),
                     linear=('x',),
-                ),
-                Phase(  # x_padded[r0,r1,r2,r3] += sum[lap,q] x[r0,q,r2,r3]
-                    x_padded_from_x_2,
-                    ('x_padded', 'x'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
-                    linear=('x',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # x_padded_padded[r0,r1,r2,r3] += sum[lap,q] x_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('x_padded_padded', 'x_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('x_padded',),
-                ),
-                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('y', 'x_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('x_padded_padded',),
-                ),
-                Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('y', 'x_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('x_padded_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # y[r0,r1,r2,r3] += sum[lap,q] x_padded_padded[r0,r1,r2,q]
-                        y_from_x,
-                        ('y', 'x'),
-                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
-                        linear=('x_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -603,56 +507,11 @@ DEFINITION = Definition(
             inputs=('x', 'gy'),
             outputs=('gx',),
             phases=(
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
-                    gx_padded_padded_from_gy,
-                    ('gx_padded_padded', 'gy'),
-                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'X3', 'z9', 'z11'),
+                Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]
+                    gx_from_gy,
+                    ('gx', 'gy'),
+                    ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z5', 'X1', 'z4', 'z6', 'z8', 'X2', 'z7', 'z9', 'z11', 'X3', 'z10'),
                     linear=('gy',),
-                ),
-                Phase(  # gx_padded_padded[r0,r1,r2,q] += sum[r3,lap] gy[r0,r1,r2,r3]
-                    gx_padded_padded_from_gy_2,
-                    ('gx_padded_padded', 'gy'),
-                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('gy',),
-                ),
-                Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'X2', 'z5', 'z7'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx_padded[r0,r1,q,r3] += sum[r2,lap] gx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy_2,
-                    ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('gx_padded_padded',),
-                ),
-                Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy,
-                    ('gx', 'gx_padded'),
-                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'X1', 'z1', 'z3'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('gx_padded',),
-                ),
-                Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy_2,
-                    ('gx', 'gx_padded'),
-                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('gx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # gx[r0,q,r2,r3] += sum[r1,lap] gx_padded[r0,r1,r2,r3]
-                        gx_from_gy,
-                        ('gx', 'gy'),
-                        ('N', 'X1', 'X2', 'X3', 'P0', 'z0', 'z0', 'P1', 'z4', 'z4', 'P2', 'z8', 'z8', 'z1', 'z3', 'X1', 'z2', 'z5', 'z7', 'X2', 'z6', 'z9', 'z11', 'X3', 'z10'),
-                        linear=('gx_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -660,56 +519,11 @@ DEFINITION = Definition(
             inputs=('x', 'tx'),
             outputs=('ty',),
             phases=(
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('tx_padded', 'tx'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]
+                    y_from_x,
+                    ('ty', 'tx'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X1', 'z6', 'z7', 'z8', 'X2', 'z9', 'z10', 'z11', 'X3'),
                     linear=('tx',),
-                ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[lap,q] tx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tx_padded', 'tx'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
-                    linear=('tx',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # tx_padded_padded[r0,r1,r2,r3] += sum[lap,q] tx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('tx_padded_padded', 'tx_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('tx_padded',),
-                ),
-                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('ty', 'tx_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('tx_padded_padded',),
-                ),
-                Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('ty', 'tx_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('tx_padded_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # ty[r0,r1,r2,r3] += sum[lap,q] tx_padded_padded[r0,r1,r2,q]
-                        y_from_x,
-                        ('ty', 'tx'),
-                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
-                        linear=('tx_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -717,56 +531,11 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'hgx'),
             outputs=('hx', 'hgy'),
             phases=(
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'z1', 'z2'),
+                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]
+                    y_from_x,
+                    ('hgy', 'hgx'),
+                    ('N', 'P0', 'P1', 'P2', 'X1', 'X2', 'X3', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z4', 'z5', 'X1', 'z6', 'z7', 'z8', 'X2', 'z9', 'z10', 'z11', 'X3'),
                     linear=('hgx',),
-                ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[lap,q] hgx[r0,q,r2,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgx_padded', 'hgx'),
-                    ('N', 'P0', 'X2', 'X3', 'z0', 'X1', 'X1', 'z1', 'z3'),
-                    linear=('hgx',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'z5', 'z6'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgx_padded_padded[r0,r1,r2,r3] += sum[lap,q] hgx_padded[r0,r1,q,r3]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgx_padded_padded', 'hgx_padded'),
-                    ('N', 'P1', 'P0', 'X3', 'z4', 'X2', 'X2', 'z5', 'z7'),
-                    axes=((0, 2, 1, 3), (0, 2, 1, 3)),
-                    linear=('hgx_padded',),
-                ),
-                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x,
-                    ('hgy', 'hgx_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'z9', 'z10'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('hgx_padded_padded',),
-                ),
-                Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
-                    x_padded_from_x_2,
-                    ('hgy', 'hgx_padded_padded'),
-                    ('N', 'P2', 'P0', 'P1', 'z8', 'X3', 'X3', 'z9', 'z11'),
-                    axes=((0, 3, 1, 2), (0, 3, 1, 2)),
-                    linear=('hgx_padded_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # hgy[r0,r1,r2,r3] += sum[lap,q] hgx_padded_padded[r0,r1,r2,q]
-                        y_from_x,
-                        ('hgy', 'hgx'),
-                        ('N', 'P0', 'P1', 'P2', 'X3', 'z8', 'z8', 'X2', 'z4', 'z4', 'X1', 'z0', 'z0', 'z1', 'z2', 'z3', 'X1', 'z5', 'z6', 'z7', 'X2', 'z9', 'z10', 'z11', 'X3'),
-                        linear=('hgx_padded_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
@@ -774,66 +543,17 @@ DEFINITION = Definition(
             inputs=('x', 'gy', 'tx', 'tgy'),
             outputs=('tgx',),
             phases=(
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy,
-                    ('tgx_padded_padded', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'X3', 'z9', 'z11'),
+                Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]
+                    gx_from_gy,
+                    ('tgx', 'tgy'),
+                    ('N', 'X1', 'X2', 'X3', 'P0', 'P1', 'P2', 'z0', 'z0', 'z1', 'z1', 'z2', 'z2', 'z3', 'z5', 'X1', 'z4', 'z6', 'z8', 'X2', 'z7', 'z9', 'z11', 'X3', 'z10'),
                     linear=('tgy',),
-                ),
-                Phase(  # tgx_padded_padded[r0,r1,r2,q] += sum[r3,lap] tgy[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy_2,
-                    ('tgx_padded_padded', 'tgy'),
-                    ('N', 'P0', 'P1', 'P2', 'z8', 'X3', 'z9', 'z10'),
-                    linear=('tgy',),
-                ),
-                Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'X2', 'z5', 'z7'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx_padded[r0,r1,q,r3] += sum[r2,lap] tgx_padded_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy_2,
-                    ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'P0', 'X3', 'P1', 'z4', 'X2', 'z5', 'z6'),
-                    axes=((0, 1, 3, 2), (0, 1, 3, 2)),
-                    linear=('tgx_padded_padded',),
-                ),
-                Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'X1', 'z1', 'z3'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('tgx_padded',),
-                ),
-                Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]  # as gx_padded_padded[r0,r1,r2,q]
-                    gx_padded_padded_from_gy_2,
-                    ('tgx', 'tgx_padded'),
-                    ('N', 'X2', 'X3', 'P0', 'z0', 'X1', 'z1', 'z2'),
-                    axes=((0, 2, 3, 1), (0, 2, 3, 1)),
-                    linear=('tgx_padded',),
-                ),
-            ),
-            joints=(
-                Joint(
-                    Phase(  # tgx[r0,q,r2,r3] += sum[r1,lap] tgx_padded[r0,r1,r2,r3]
-                        gx_from_gy,
-                        ('tgx', 'tgy'),
-                        ('N', 'X1', 'X2', 'X3', 'P0', 'z0', 'z0', 'P1', 'z4', 'z4', 'P2', 'z8', 'z8', 'z1', 'z3', 'X1', 'z2', 'z5', 'z7', 'X2', 'z6', 'z9', 'z11', 'X3', 'z10'),
-                        linear=('tgx_padded',),
-                    ),
-                    of=(0, 1, 2, 3, 4, 5),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: scatter, tasks share r0 r2 r3',
-        'x_padded_from_x_2: scatter, tasks share r0 r2 r3',
         'y_from_x: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
-        'gx_padded_padded_from_gy: scatter, tasks share r0 r1 r2',
-        'gx_padded_padded_from_gy_2: scatter, tasks share r0 r1 r2',
         'gx_from_gy: copies along r1 r2 r3 at once, lanes over r0 where it is contiguous; else copies along r1 r2 r3 at once, runs over r3',
     ),
 )

@@ -22,7 +22,7 @@ from kernels.runtime.execute import exact_tasks, execute, execute_exact
 from kernels.runtime.functions import finite, indicator, larger, relu, smaller, step
 from kernels.runtime.machine import machine_tile
 from kernels.runtime.planes import add_lanes, fold_planes, mask_planes, plane_masks, slide_planes
-from kernels.runtime.runs import add_run, list_pairs, list_places, longest_first, once
+from kernels.runtime.runs import add_run, disjoint, list_pairs, list_places, longest_first
 from kernels.runtime.scalar import (
     NotRational,
     absolute,
@@ -180,6 +180,7 @@ __all__ = [
     "cos",
     "cosh",
     "counted",
+    "disjoint",
     "divide",
     "equal",
     "erf",
@@ -210,7 +211,6 @@ __all__ = [
     "maximum",
     "minimum",
     "numbers",
-    "once",
     "one",
     "pi",
     "plane_masks",

@@ -59,13 +59,9 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Joint:
-    """A phase that does at once what several do, and runs in their stead where all of them would.
+    """A phase that does at once what several do, and runs in their stead where all of them would."""
 
-    Its first tensors are targets of those, which nothing else writes to. A target that is not among them is never made:
-    only those phases read it.
-    """
-
-    phase: Phase
+    phase: Phase  # its first tensors are the targets of those, in their order
     of: tuple[int, ...]  # their numbers in the program
 
 

@@ -41,28 +41,36 @@ def longest_first(runs: IntegerScratch, many: int) -> int:
 
 
 @kernel
-def once(runs: IntegerScratch, many: int, rows: int) -> bool:
-    """Is every row in one run, once? (Said of a few runs only.)"""
+def disjoint(runs: IntegerScratch, many: int) -> bool:
+    """Is no row in two runs, nor twice in one? (Said of a few runs only.)"""
     if many > FEW:
         return False
-    left = rows
     for k in range(many):
         at = runs + ENTRIES * k
-        left -= at[4]
         if at[1] != 1 and at[4] > 1:
             return False
         for j in range(k):
             other = runs + ENTRIES * j
             if at[0] < other[0] + other[4] and other[0] < at[0] + at[4]:
                 return False
-    return left == 0
+    return True
 
 
 @kernel
 def list_places(
-    runs: IntegerScratch, many: int, rows: int, starts: IntegerScratch, places: IntegerScratch
+    runs: IntegerScratch,
+    many: int,
+    rows: int,
+    only: IntegerScratch,
+    starts: IntegerScratch,
+    places: IntegerScratch,
 ) -> bool:
-    """The places of each row: places[starts[row]] up to, but not with, places[starts[row + 1]]. Has every row one?"""
+    """The places of each row: places[starts[row]] up to, but not with, places[starts[row + 1]]. Has none two of them?
+
+    only[row] is its last one, -1 where it has none.
+    """
+    for row in range(rows):
+        only[row] = -1
     for row in range(rows + 1):
         starts[row] = 0
     for k in range(many):
@@ -71,13 +79,14 @@ def list_places(
             starts[at[0] + i * at[1] + 1] += 1
     single = True
     for row in range(rows):
-        single = single and starts[row + 1] == 1
+        single = single and starts[row + 1] <= 1
         starts[row + 1] += starts[row]
     for k in range(many):
         at = runs + ENTRIES * k
         for i in range(at[4]):
             row = at[0] + i * at[1]
-            places[starts[row]] = at[2] + i * at[3]
+            only[row] = at[2] + i * at[3]
+            places[starts[row]] = only[row]
             starts[row] += 1
     for row in range(rows, 0, -1):  # each is by now where the next one begins
         starts[row] = starts[row - 1]

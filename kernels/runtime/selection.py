@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from kernels.runtime.compile import Argument, Choice, Kernel, Task
-from kernels.runtime.definition import Definition, Joint, Phase, Program, Tensor
+from kernels.runtime.definition import Definition, Phase, Program, Tensor
 from kernels.runtime.merging import merged
 
 V = TypeVar("V")
@@ -135,12 +135,12 @@ def _select(
 
     steps: list[Step] = []
     started: dict[str, bool] = {}
-    joints = {min(joint.of): joint for joint in program.joints if _suits(joint, program, live)}
+    joints = {min(joint.of): joint for joint in program.joints if set(joint.of).issubset(live)}
     done = {number for joint in joints.values() for number in joint.of}
     for number in reversed(live):
         if number in joints:
             joint = joints[number]
-            targets = _targets(joint, program)
+            targets = joint.phase.tensors[: len(joint.of)]
             started.update(dict.fromkeys(targets, False))
             steps.append(Step(number, joint.phase.kernel, targets, _bindings(joint.phase, 0, where)))
         if number in done:
@@ -156,23 +156,10 @@ def _select(
         started.setdefault(name, True)
     there = [name for name in program.inputs if name not in absent] + sorted(known)
     given = [name for name in there if name in needed]
-    written = {program.phases[number].tensors[0] for number in live}  # some only between phases done at once
-    zeros = sorted(needed.difference(given, started, written))
+    zeros = sorted(needed.difference(given, started))
     tensor = definition.tensor
     made = tuple((tensor(name), zeroed) for name, zeroed in started.items())
     return Selection(tuple(steps), tuple(map(tensor, given)), tuple(map(tensor, zeros)), made)
-
-
-def _targets(joint: Joint, program: Program) -> tuple[str, ...]:
-    """What a phase writes that does what several do."""
-    own = {program.phases[number].tensors[0] for number in joint.of}
-    return tuple(name for name in joint.phase.tensors if name in own)
-
-
-def _suits(joint: Joint, program: Program, live: Collection[int]) -> bool:
-    """Would all of its phases run, and no other that writes to the same tensors?"""
-    others = {program.phases[number].tensors[0] for number in live if number not in joint.of}
-    return set(joint.of).issubset(live) and others.isdisjoint(_targets(joint, program))
 
 
 def _bindings(phase: Phase, add: int, where: str) -> tuple[Binding, ...]:

@@ -53,10 +53,6 @@ PRODUCTS = {
         ["p, x1, (k + 1)*(Mod(p*s, d)), 0, n"],
     ),
     "along two axes": (forward(GRID, given=(p, i)), ["i, x2, 1, 1, n"]),
-    "the edges of a fold": (
-        forward(FOLD, inputs=(EDGE,)),
-        ["r1, q, 1, 0, r2", "r1, q, 1, 0, r2", "r1, q, 1, 0, r2"],
-    ),
 }
 NONE = {
     "two reads": forward(y[n, p] << Sum[k](x[n, sp.floor(s * p / d) + k] * w[k]), inputs=(x, w), given=p),
@@ -66,6 +62,7 @@ NONE = {
     "one axis alone": forward(y[p] << x[sp.floor(s * p / d)], given=p),
     "no constraints": forward(y[n, c] << Sum[k](x[n, k, c])),
     "the read along the row itself": forward(y[n, p] << Sum[q](x[n, p], q <= p), extents={q: extent(p)}),
+    "the edges of a fold, which are a few runs": forward(FOLD, inputs=(EDGE,)),
     "a formula of the read": forward(y[n, p] << x[n, sp.floor(s * p / d)] ** 2, given=p),
 }
 
