@@ -21,6 +21,7 @@ from derive.emit.rows import rows_offer
 from derive.emit.runs import runs_source
 from derive.emit.scatter import scatter_offer
 from derive.emit.sparse import sparse_offer
+from derive.emit.strewn import strewn_offer
 from derive.emit.twos import spread_offer
 from derive.emit.winograd import winograd_offer
 from derive.errors import SpecError
@@ -32,6 +33,7 @@ from derive.lower.plain import lower
 from derive.lower.runs import Copied, copied
 from derive.lower.scatter import scattered
 from derive.lower.sparse import sparse
+from derive.lower.strewn import strewn
 from derive.lower.winograd import windows
 from derive.passes.canonical import Canonical, Shape, abstract, canonical, same_axes
 from derive.passes.compose import compose
@@ -289,6 +291,8 @@ class _Book:
             ]
         elif (matrix := sparse(shape.equation, ways, name.indices)) is not None:
             offers = [sparse_offer(nest, matrix, title), lanes_offer(nest, ways, title)]
+        elif (line := strewn(shape.equation, ways, name.indices)) is not None:
+            offers = [strewn_offer(nest, line, title), lanes_offer(nest, ways, title)]
         else:
             offers = [rows_offer(nest, title), lanes_offer(nest, ways, title)]
         source = replace(kernel_source(nest, title, [spread_offer(nest, title), *offers]), contraction=fast)

@@ -58,6 +58,32 @@ def y_from_x_plain(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int, 
 
 
 @task
+def y_from_x_strewn_by_p1(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int, P1: int, Y2: int, Y3: int,
+        X1: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over p1, strewn along y3."""
+    lanes = tile.lanes
+    first, last = share(N * C * Y2, task, tasks)
+    for item in range(first, last):
+        n = item // (C * Y2)
+        c = item // Y2 % C
+        y2 = item % Y2
+        for y3 in range(0, Y3, lanes.width):
+            lanes.write_where(y.line((n, c, y2, y3), (0, 0, 0, 1)), lanes.zero(), lanes.first(Y3 - y3))
+        if 0 <= y2 < I*P0:
+            p0 = y2 // I
+            i = y2 % I
+            for x1 in range(max(0, c*I*J + i*J), min(X1, c*I*J + i*J + J)):
+                j = -c*I*J - i*J + x1
+                for p1 in range(0, P1, lanes.width):
+                    active = lanes.first(P1 - p1)
+                    y3 = j + p1*J
+                    active = active & lanes.within(y3, J, Y3)
+                    x_lanes = lanes.read_where(x.line((n, x1, p0, p1), (0, 0, 0, 1)), active)
+                    total = x_lanes
+                    lanes.write_where(y.line((n, c, y2, y3), (0, 0, 0, J)), total, active)
+
+
+@task
 def y_from_x_over_n(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int, P1: int, Y2: int, Y3: int, X1: int,
         tile: Tile, task: int, tasks: int) -> None:
     """Lanes over n where it is contiguous."""
@@ -122,16 +148,19 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int,
                     lanes.write_where(y.line((plane, c, y2, y3), (0, 1, 0, 0)), result, active)
 
 
-@choice(y_from_x_over_n, y_from_x_over_c, y_from_x_plain)
+@choice(y_from_x_strewn_by_p1, y_from_x_over_n, y_from_x_over_c, y_from_x_plain)
 def y_from_x(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int, P1: int, Y2: int, Y3: int, X1: int,
         tile: Tile) -> Task[...]:
     """y[n,c,y2,y3] += sum[i,j,p0,p1,x1] x[n,x1,p0,p1]
     { i + I*p0 = y2, j + J*p1 = y3, I*J*c + J*i + j = x1 }
 
-    lanes over n where it is contiguous
+    lanes over p1, strewn along y3
+    or lanes over n where it is contiguous
     or lanes over c
     else gather, tasks share n c y2; 3 guards
     """
+    if tile.lanes.width <= P1 and J >= 1:
+        return y_from_x_strewn_by_p1
     if tile.lanes.width <= N and y.stride(0) == 1 and x.stride(0) == 1:
         return y_from_x_over_n
     if tile.lanes.width <= 8 * C:
@@ -345,7 +374,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_x: lanes over n where it is contiguous, or lanes over c; else gather, tasks share n c y2; 3 guards',
+        'y_from_x: lanes over p1, strewn along y3, or lanes over n where it is contiguous, or lanes over c; else gather, tasks share n c y2; 3 guards',
         'gx_from_gy: lanes over n where it is contiguous, or lanes over p1; else gather, tasks share n x1 p0; 3 guards',
     ),
 )

@@ -28,7 +28,7 @@ require_abi(9, __name__)
 
 
 @task
-def y_from_w(y: Real8, w: Real5, G: int, O: int, P0: int, P1: int, M: int, C: int, Q0: int, Q1: int, K0: int,
+def y_from_w_plain(y: Real8, w: Real5, G: int, O: int, P0: int, P1: int, M: int, C: int, Q0: int, Q1: int, K0: int,
         K1: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, task: int, tasks: int) -> None:
     """y[g,o,p0,p1,m,c,q0,q1] += sum[k0,k1] w[g,o,c,k0,k1]
     { d0*k0 + s0*p0 - a0 = q0, d1*k1 + s1*p1 - a1 = q1, g = m }
@@ -55,6 +55,52 @@ def y_from_w(y: Real8, w: Real5, G: int, O: int, P0: int, P1: int, M: int, C: in
                         for k1 in range(max(0, -((p1*s1 - a1) // d1)), min(K1, ((-p1*s1 + a1 + Q1 - 1) // d1) + 1)):
                             q1 = k1*d1 + p1*s1 - a1
                             y[g, o, p0, p1, m, c, q0, q1] += w[g, o, c, k0, k1]
+
+
+@task
+def y_from_w_strewn_by_k1(y: Real8, w: Real5, G: int, O: int, P0: int, P1: int, M: int, C: int, Q0: int, Q1: int,
+        K0: int, K1: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile, task: int,
+        tasks: int) -> None:
+    """Lanes over k1, strewn along q1."""
+    lanes = tile.lanes
+    first, last = share(G * O * P0 * P1 * M * C * Q0, task, tasks)
+    for item in range(first, last):
+        g = item // (O * P0 * P1 * M * C * Q0)
+        o = item // (P0 * P1 * M * C * Q0) % O
+        p0 = item // (P1 * M * C * Q0) % P0
+        p1 = item // (M * C * Q0) % P1
+        m = item // (C * Q0) % M
+        c = item // Q0 % C
+        q0 = item % Q0
+        for q1 in range(0, Q1, lanes.width):
+            lanes.write_where(y.line((g, o, p0, p1, m, c, q0, q1), (0, 0, 0, 0, 0, 0, 0, 1)), lanes.zero(),
+                lanes.first(Q1 - q1))
+        if g - m == 0:
+            if (-p0*s0 + q0 + a0) % d0 == 0:
+                k0 = (-p0*s0 + q0 + a0) // d0
+                if 0 <= k0 < K0:
+                    end = min(K1, ((-p1*s1 + a1 + Q1 - 1) // d1) + 1)
+                    for k1 in range(max(0, -((p1*s1 - a1) // d1)), end, lanes.width):
+                        active = lanes.first(end - k1)
+                        q1 = k1*d1 + p1*s1 - a1
+                        w_lanes = lanes.read_where(w.line((g, o, c, k0, k1), (0, 0, 0, 0, 1)), active)
+                        total = w_lanes
+                        lanes.write_where(y.line((g, o, p0, p1, m, c, q0, q1), (0, 0, 0, 0, 0, 0, 0, d1)), total,
+                            active)
+
+
+@choice(y_from_w_strewn_by_k1, y_from_w_plain, merges={"O": (1, 1), "C": (5, 2)})
+def y_from_w(y: Real8, w: Real5, G: int, O: int, P0: int, P1: int, M: int, C: int, Q0: int, Q1: int, K0: int,
+        K1: int, a0: int, a1: int, d0: int, d1: int, s0: int, s1: int, tile: Tile) -> Task[...]:
+    """y[g,o,p0,p1,m,c,q0,q1] += sum[k0,k1] w[g,o,c,k0,k1]
+    { d0*k0 + s0*p0 - a0 = q0, d1*k1 + s1*p1 - a1 = q1, g = m }
+
+    lanes over k1, strewn along q1
+    else scatter, tasks share o c
+    """
+    if tile.lanes.width <= K1:
+        return y_from_w_strewn_by_k1
+    return y_from_w_plain
 
 
 @task
@@ -297,7 +343,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w: scatter, tasks share o c',
+        'y_from_w: lanes over k1, strewn along q1; else scatter, tasks share o c',
         'gw_from_gy: lanes over c where it is contiguous, or lanes over k1; else scatter, tasks share o c',
     ),
 )

@@ -28,7 +28,7 @@ require_abi(9, __name__)
 
 
 @task
-def y_from_w(y: Real10, w: Real6, G: int, O: int, P0: int, P1: int, P2: int, M: int, C: int, Q0: int, Q1: int,
+def y_from_w_plain(y: Real10, w: Real6, G: int, O: int, P0: int, P1: int, P2: int, M: int, C: int, Q0: int, Q1: int,
         Q2: int, K0: int, K1: int, K2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
         s2: int, task: int, tasks: int) -> None:
     """y[g,o,p0,p1,p2,m,c,q0,q1,q2] += sum[k0,k1,k2] w[g,o,c,k0,k1,k2]
@@ -61,6 +61,58 @@ def y_from_w(y: Real10, w: Real6, G: int, O: int, P0: int, P1: int, P2: int, M: 
                                 for k2 in range(max(0, -((p2*s2 - a2) // d2)), min(K2, ((-p2*s2 + a2 + Q2 - 1) // d2) + 1)):
                                     q2 = k2*d2 + p2*s2 - a2
                                     y[g, o, p0, p1, p2, m, c, q0, q1, q2] += w[g, o, c, k0, k1, k2]
+
+
+@task
+def y_from_w_strewn_by_k2(y: Real10, w: Real6, G: int, O: int, P0: int, P1: int, P2: int, M: int, C: int, Q0: int,
+        Q1: int, Q2: int, K0: int, K1: int, K2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int,
+        s1: int, s2: int, tile: Tile, task: int, tasks: int) -> None:
+    """Lanes over k2, strewn along q2."""
+    lanes = tile.lanes
+    first, last = share(G * O * P0 * P1 * P2 * M * C * Q0 * Q1, task, tasks)
+    for item in range(first, last):
+        g = item // (O * P0 * P1 * P2 * M * C * Q0 * Q1)
+        o = item // (P0 * P1 * P2 * M * C * Q0 * Q1) % O
+        p0 = item // (P1 * P2 * M * C * Q0 * Q1) % P0
+        p1 = item // (P2 * M * C * Q0 * Q1) % P1
+        p2 = item // (M * C * Q0 * Q1) % P2
+        m = item // (C * Q0 * Q1) % M
+        c = item // (Q0 * Q1) % C
+        q0 = item // Q1 % Q0
+        q1 = item % Q1
+        for q2 in range(0, Q2, lanes.width):
+            lanes.write_where(y.line((g, o, p0, p1, p2, m, c, q0, q1, q2), (0, 0, 0, 0, 0, 0, 0, 0, 0, 1)),
+                lanes.zero(), lanes.first(Q2 - q2))
+        if g - m == 0:
+            if (-p0*s0 + q0 + a0) % d0 == 0:
+                k0 = (-p0*s0 + q0 + a0) // d0
+                if 0 <= k0 < K0:
+                    if (-p1*s1 + q1 + a1) % d1 == 0:
+                        k1 = (-p1*s1 + q1 + a1) // d1
+                        if 0 <= k1 < K1:
+                            end = min(K2, ((-p2*s2 + a2 + Q2 - 1) // d2) + 1)
+                            for k2 in range(max(0, -((p2*s2 - a2) // d2)), end, lanes.width):
+                                active = lanes.first(end - k2)
+                                q2 = k2*d2 + p2*s2 - a2
+                                w_lanes = lanes.read_where(w.line((g, o, c, k0, k1, k2), (0, 0, 0, 0, 0, 1)), active)
+                                total = w_lanes
+                                lanes.write_where(y.line((g, o, p0, p1, p2, m, c, q0, q1, q2), (0, 0, 0, 0, 0, 0, 0,
+                                    0, 0, d2)), total, active)
+
+
+@choice(y_from_w_strewn_by_k2, y_from_w_plain, merges={"O": (1, 1), "C": (6, 2)})
+def y_from_w(y: Real10, w: Real6, G: int, O: int, P0: int, P1: int, P2: int, M: int, C: int, Q0: int, Q1: int,
+        Q2: int, K0: int, K1: int, K2: int, a0: int, a1: int, a2: int, d0: int, d1: int, d2: int, s0: int, s1: int,
+        s2: int, tile: Tile) -> Task[...]:
+    """y[g,o,p0,p1,p2,m,c,q0,q1,q2] += sum[k0,k1,k2] w[g,o,c,k0,k1,k2]
+    { d0*k0 + s0*p0 - a0 = q0, d1*k1 + s1*p1 - a1 = q1, d2*k2 + s2*p2 - a2 = q2, g = m }
+
+    lanes over k2, strewn along q2
+    else scatter, tasks share o c
+    """
+    if tile.lanes.width <= K2:
+        return y_from_w_strewn_by_k2
+    return y_from_w_plain
 
 
 @task
@@ -328,7 +380,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w: scatter, tasks share o c',
+        'y_from_w: lanes over k2, strewn along q2; else scatter, tasks share o c',
         'gw_from_gy: lanes over c where it is contiguous, or lanes over k2; else scatter, tasks share o c',
     ),
 )
