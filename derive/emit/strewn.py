@@ -33,7 +33,7 @@ class _StrewnWriter(VectorWriter):
         views, integers, reals = self.named()
         found = {s for r in eq.relation.ranges for s in r.size.free_symbols}
         found |= {s for z in (*eq.relation.zero, *eq.relation.nonneg) for s in z.expr.free_symbols}
-        integers = self.told(integers, sorted(found - set(eq.relation.indices), key=str))  # type: ignore[arg-type]
+        integers = self.told(integers, sorted(found - set(eq.relation.indices), key=str))
         self.b = Block(dict(way.moves))
         self.lined()
         title = f"{name}_strewn_by_{way.loop.index.name}"
