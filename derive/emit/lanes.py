@@ -875,6 +875,8 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         masked = masked or bool(self.b.tests or (guarded and self.b.guards))
         mask = self.guarded(mask, guarded)
         self.each_plane()
+        if self.b.plane is not None and self.gathers_once():
+            self.put(f"if {self.b.plane_name} + u < {self.size(self.b.plane)}:", True)
         mask = self.tested(mask)
         self.combine(body, mask, masked)
         self.all_planes(depth)
@@ -882,6 +884,11 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
             if self.b.tests:
                 raise NoVector
             self.put(f"known = known | {mask}" if masked else "known = lanes.where(True)")
+
+    def gathers_once(self) -> bool:
+        """Is all that is done a read element by element? Then planes that are not there had better not be read."""
+        apart = any(self.b.moves.get(i, 0) not in (0, 1) for r in self.eq.reads for i in r.indices)
+        return apart and not any(isinstance(s, (Loop, ResidueLoop)) for s in self.b.way.inner)
 
     def combine(self, body: sp.Expr, mask: str, masked: bool) -> None:
         kind = self.eq.reduce

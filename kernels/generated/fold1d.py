@@ -250,14 +250,16 @@ def gx_from_gy_over_p0(gx: Real4, gy: Real3, N: int, C: int, Q0: int, K0: int, P
             if whole or (count == lanes.width and 0 <= q0 < Q0 - (lanes.width - 1)*s0):
                 for u in range(tile.lines):
                     plane = min(c + u, C - 1)
-                    gy_lanes = lanes.read(gy.line((n, plane, q0), (0, 0, s0)))
-                    total[0, u] = total[0, u] + gy_lanes
+                    if c + u < C:
+                        gy_lanes = lanes.read(gy.line((n, plane, q0), (0, 0, s0)))
+                        total[0, u] = total[0, u] + gy_lanes
             else:
                 inside = active & lanes.within(q0, s0, Q0)
                 for u in range(tile.lines):
                     plane = min(c + u, C - 1)
-                    gy_lanes = lanes.read_where(gy.line((n, plane, q0), (0, 0, s0)), inside)
-                    total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
+                    if c + u < C:
+                        gy_lanes = lanes.read_where(gy.line((n, plane, q0), (0, 0, s0)), inside)
+                        total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:

@@ -296,14 +296,16 @@ def gx_from_gy_over_p1(gx: Real6, gy: Real4, N: int, C: int, Q0: int, Q1: int, K
                 if whole or (count == lanes.width and 0 <= q1 < Q1 - (lanes.width - 1)*s1):
                     for u in range(tile.lines):
                         plane = min(c + u, C - 1)
-                        gy_lanes = lanes.read(gy.line((n, plane, q0, q1), (0, 0, 0, s1)))
-                        total[0, u] = total[0, u] + gy_lanes
+                        if c + u < C:
+                            gy_lanes = lanes.read(gy.line((n, plane, q0, q1), (0, 0, 0, s1)))
+                            total[0, u] = total[0, u] + gy_lanes
                 else:
                     inside = active & lanes.within(q1, s1, Q1)
                     for u in range(tile.lines):
                         plane = min(c + u, C - 1)
-                        gy_lanes = lanes.read_where(gy.line((n, plane, q0, q1), (0, 0, 0, s1)), inside)
-                        total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
+                        if c + u < C:
+                            gy_lanes = lanes.read_where(gy.line((n, plane, q0, q1), (0, 0, 0, s1)), inside)
+                            total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:

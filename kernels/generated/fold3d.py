@@ -347,14 +347,16 @@ def gx_from_gy_over_p2(gx: Real8, gy: Real5, N: int, C: int, Q0: int, Q1: int, Q
                     if whole or (count == lanes.width and 0 <= q2 < Q2 - (lanes.width - 1)*s2):
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read(gy.line((n, plane, q0, q1, q2), (0, 0, 0, 0, s2)))
-                            total[0, u] = total[0, u] + gy_lanes
+                            if c + u < C:
+                                gy_lanes = lanes.read(gy.line((n, plane, q0, q1, q2), (0, 0, 0, 0, s2)))
+                                total[0, u] = total[0, u] + gy_lanes
                     else:
                         inside = active & lanes.within(q2, s2, Q2)
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
-                            gy_lanes = lanes.read_where(gy.line((n, plane, q0, q1, q2), (0, 0, 0, 0, s2)), inside)
-                            total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
+                            if c + u < C:
+                                gy_lanes = lanes.read_where(gy.line((n, plane, q0, q1, q2), (0, 0, 0, 0, s2)), inside)
+                                total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:

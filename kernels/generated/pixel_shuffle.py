@@ -139,8 +139,9 @@ def y_from_x_over_c(y: Real4, x: Real4, N: int, C: int, I: int, J: int, P0: int,
                     inside = active & lanes.within(x1, I*J, X1)
                     for u in range(tile.lines):
                         plane = min(n + u, N - 1)
-                        x_lanes = lanes.read_where(x.line((plane, x1, p0, p1), (0, I*J, 0, 0)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+                        if n + u < N:
+                            x_lanes = lanes.read_where(x.line((plane, x1, p0, p1), (0, I*J, 0, 0)), inside)
+                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:
@@ -251,8 +252,9 @@ def gx_from_gy_over_p1(gx: Real4, gy: Real4, N: int, C: int, I: int, J: int, P0:
                     inside = active & lanes.within(y3, J, Y3)
                     for u in range(tile.lines):
                         plane = min(n + u, N - 1)
-                        gy_lanes = lanes.read_where(gy.line((plane, c, y2, y3), (0, 0, 0, J)), inside)
-                        total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
+                        if n + u < N:
+                            gy_lanes = lanes.read_where(gy.line((plane, c, y2, y3), (0, 0, 0, J)), inside)
+                            total[0, u] = select(inside, total[0, u] + gy_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(n + u, N - 1)
                 if n + u < N:

@@ -96,14 +96,16 @@ def y_from_x_over_p0(y: Real4, x: Real3, N: int, C: int, K0: int, P0: int, X2: i
             if whole or (count == lanes.width and 0 <= x2 < X2 - (lanes.width - 1)*s0):
                 for u in range(tile.lines):
                     plane = min(c + u, C - 1)
-                    x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
-                    total[0, u] = total[0, u] + x_lanes
+                    if c + u < C:
+                        x_lanes = lanes.read(x.line((n, plane, x2), (0, 0, s0)))
+                        total[0, u] = total[0, u] + x_lanes
             else:
                 inside = active & lanes.within(x2, s0, X2)
                 for u in range(tile.lines):
                     plane = min(c + u, C - 1)
-                    x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+                    if c + u < C:
+                        x_lanes = lanes.read_where(x.line((n, plane, x2), (0, 0, s0)), inside)
+                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:

@@ -111,14 +111,16 @@ def y_from_x_over_p1(y: Real6, x: Real4, N: int, C: int, K0: int, K1: int, P0: i
                 if whole or (count == lanes.width and 0 <= x3 < X3 - (lanes.width - 1)*s1):
                     for u in range(tile.lines):
                         plane = min(c + u, C - 1)
-                        x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
-                        total[0, u] = total[0, u] + x_lanes
+                        if c + u < C:
+                            x_lanes = lanes.read(x.line((n, plane, x2, x3), (0, 0, 0, s1)))
+                            total[0, u] = total[0, u] + x_lanes
                 else:
                     inside = active & lanes.within(x3, s1, X3)
                     for u in range(tile.lines):
                         plane = min(c + u, C - 1)
-                        x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
-                        total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+                        if c + u < C:
+                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3), (0, 0, 0, s1)), inside)
+                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:

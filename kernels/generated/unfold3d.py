@@ -128,14 +128,16 @@ def y_from_x_over_p2(y: Real8, x: Real5, N: int, C: int, K0: int, K1: int, K2: i
                     if whole or (count == lanes.width and 0 <= x4 < X4 - (lanes.width - 1)*s2):
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
-                            x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
-                            total[0, u] = total[0, u] + x_lanes
+                            if c + u < C:
+                                x_lanes = lanes.read(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)))
+                                total[0, u] = total[0, u] + x_lanes
                     else:
                         inside = active & lanes.within(x4, s2, X4)
                         for u in range(tile.lines):
                             plane = min(c + u, C - 1)
-                            x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
-                            total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
+                            if c + u < C:
+                                x_lanes = lanes.read_where(x.line((n, plane, x2, x3, x4), (0, 0, 0, 0, s2)), inside)
+                                total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
             for u in range(tile.lines):
                 plane = min(c + u, C - 1)
                 if c + u < C:
