@@ -91,16 +91,14 @@ def _constraints(piece: Relation) -> list[str]:
 
 
 def copied(program: Program) -> list[Copied]:
-    """Every such chain, as long as may be; no shift alone that lanes do as well, along the last axis."""
+    """Every such chain, as long as may be; no shifts along several axes by one equation, which lanes do as well."""
     kept = {t.name for t in (*program.inputs, *program.outputs)}
     found, inside = list[Copied](), set[str]()
     for name in reversed(dict.fromkeys(eq.target.tensor for eq in program.equations)):
         if name in inside:
             continue
         chain = _Chain(program, name, kept)
-        if (made := chain.made()) is not None and (
-            len(made.of) > 1 or chain.laps or chain.rows[-1] not in chain.pieces
-        ):
+        if (made := chain.made()) is not None and (len(made.of) > 1 or chain.laps or len(made.axes) == 1):
             found.append(made)
             inside |= chain.inside
     return found[::-1]
@@ -128,7 +126,7 @@ class _Chain:
         if not self.pieces:
             return None
         still = [i for i in self.rows if i not in self.pieces]
-        moving = [i for i in self.rows if i in self.pieces]
+        moving = sorted((i for i in self.rows if i in self.pieces), key=self.alone)
         order = [*still, *moving]
         table: dict[Index, Index] = {i: Index(f"r{k}") for k, i in enumerate(order)}
         table |= {self.pieces[i][0][0]: Index(f"q{k}") for k, i in enumerate(order) if i in self.pieces}
@@ -157,6 +155,16 @@ class _Chain:
             tuple(named.integers.items()),
             tuple(named.pieces),
         )
+
+    def alone(self, row: Index) -> str:
+        """An axis as a text, in letters of its own."""
+        table: dict[Index, Index] = {row: Index("r"), self.pieces[row][0][0]: Index("q")}
+        laps = [i for _, piece in self.pieces[row] for i in piece.indices if isinstance(i, Lap)]
+        table |= {i: Lap(f"lap{k or ''}") for k, i in enumerate(laps)}
+        named = _Named({table[i]: self.sizes[i] for i in table})
+        for _, piece in self.pieces[row]:
+            named.run(Index("r"), Index("q"), _renamed(piece, table))
+        return "; ".join(", ".join(_constraints(piece)) for piece in named.pieces)
 
     def further(self) -> bool:
         """One tensor further back, if all that is written to it are copies along one more axis."""

@@ -20,6 +20,7 @@ from kernels.generated.conv1d import (
 from kernels.runtime import (
     Condition,
     Definition,
+    IntegerScratch,
     Parameter,
     Phase,
     Program,
@@ -27,8 +28,14 @@ from kernels.runtime import (
     Task,
     Tensor,
     Tile,
+    add_run,
     ceil_div,
     choice,
+    disjoint,
+    kernel,
+    list_pairs,
+    list_places,
+    longest_first,
     one,
     require_abi,
     select,
@@ -40,101 +47,128 @@ from kernels.runtime import (
 require_abi(9, __name__)
 
 
-@task
-def x_padded_from_x_plain(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int, task: int,
-        tasks: int) -> None:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { r3 - a0 = q }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for r3 in range(R3):
-            x_padded[r0, r1, r2, r3] = zero()
-        for r3 in range(max(0, a0), min(R3, a0 + Q)):
-            q = r3 - a0
-            x_padded[r0, r1, r2, r3] += x[r0, r1, r2, q]
+@kernel
+def x_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, z3), min(R, z3 + Q)
+    many = add_run(runs, many, low, 1, -z3 + low, 1, end - low)
+    return many
 
 
-@task
-def x_padded_from_x_over_r2(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
+
+def x_padded_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_over_r3_table)
+def x_padded_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
     lanes = tile.lanes
-    first, last = share(R0 * R1 * R3, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = x_padded_from_x_runs(runs, R3, Q3, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * R3)
-        r1 = item // R3 % R1
-        r3 = item % R3
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = r3 - a0
-            if 0 <= q < Q:
-                x_lanes = lanes.read_where(x.line((r0, r1, r2, q), (0, 0, 1, 0)), active)
-                total = total + x_lanes
-            lanes.write_where(x_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, active)
-
-
-@task
-def x_padded_from_x_over_r3(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            r3_last = r3 + (count - 1)
-            whole = count == lanes.width and r3 - a0 >= 0 and -a0 + r3_last < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r3 - a0
-            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    x_lanes = lanes.read(x.line((r0, r1, plane, q), (0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + x_lanes
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
             else:
-                inside = active & lanes.within(q, 1, Q)
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    x_lanes = lanes.read_where(x.line((r0, r1, plane, q), (0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(x_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), result, active)
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
 
 
-@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, x_padded_from_x_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def x_padded_from_x(x_padded: Real4, x: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
+def x_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=x_padded_from_x_over_r2_table)
+def x_padded_from_x_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
+    places_r3 = starts_r3 + (R3 + 1)
+    many = x_padded_from_x_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+@choice(x_padded_from_x_over_r2, x_padded_from_x_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def x_padded_from_x(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
         tile: Tile) -> Task[...]:
-    """x_padded[r0,r1,r2,r3] += sum[q] x[r0,r1,r2,q]   { r3 - a0 = q }
+    """target[r0,r1,r2,r3] += sum[q3] source[r0,r1,r2,q3]   { r3 - z0 = q3 }
 
-    lanes over r2 where it is contiguous
-    or lanes over r3
-    else scatter, tasks share r0 r1 r2
+    copies along r3 at once, lanes over r2 where it is contiguous
+    else copies along r3 at once, runs over r3
     """
-    if tile.lanes.width <= R2 and x_padded.stride(2) == 1 and x.stride(2) == 1:
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return x_padded_from_x_over_r2
-    if tile.lanes.width <= 8 * R3:
-        return x_padded_from_x_over_r3
-    return x_padded_from_x_plain
+    return x_padded_from_x_over_r3
 
 
 @task
@@ -253,101 +287,128 @@ def x_padded_filled_2(x_padded: Real4, R0: int, R1: int, R2: int, R3: int, z0: i
     return x_padded_filled_2_plain
 
 
-@task
-def gx_from_gx_padded_plain(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        task: int, tasks: int) -> None:
-    """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { r3 - a0 = q }
-
-    scatter, tasks share r0 r1 r2
-    """
-    first, last = share(R0 * R1 * R2, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2)
-        r1 = item // R2 % R1
-        r2 = item % R2
-        for q in range(Q):
-            gx[r0, r1, r2, q] = zero()
-        for q in range(max(0, -a0), min(Q, -a0 + R3)):
-            r3 = q + a0
-            gx[r0, r1, r2, q] += gx_padded[r0, r1, r2, r3]
+@kernel
+def gx_from_gx_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+    """The runs of an axis: rows r, and places q that they copy. How many there are."""
+    many = 0
+    low, end = max(0, -z3), min(R, -z3 + Q)
+    many = add_run(runs, many, low, 1, z3 + low, 1, end - low)
+    return many
 
 
-@task
-def gx_from_gx_padded_over_r2(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r2 where it is contiguous."""
+
+def gx_from_gx_padded_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * (min(R3, Q3))
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_over_r3_table)
+def gx_from_gx_padded_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, runs over r3."""
     lanes = tile.lanes
-    first, last = share(R0 * R1 * Q, task, tasks)
+    single = True  # has no row two places?
+    runs = integer_scratch
+    many = gx_from_gx_padded_runs(runs, R3, Q3, z0)
+    length = longest_first(runs, many)
+    single = disjoint(runs, many) and single
+    # of a run at least a vector long, vectors are stored at once
+    whole = length if length >= lanes.width else 0
+    begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
+    edge_rows = runs + 5 * (1)
+    edge_places = edge_rows + (min(R3, Q3))
+    edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
+    filled = whole + edges == R3
+    blocks = ceil_div(R2, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
     for item in range(first, last):
-        r0 = item // (R1 * Q)
-        r1 = item // Q % R1
-        q = item % Q
-        for start in range(0, R2, lanes.width):
-            r2 = max(0, min(start, R2 - lanes.width))
-            count = min(lanes.width, R2 - r2)
-            active = lanes.first(count)
-            total = lanes.zero()
-            r3 = q + a0
-            if 0 <= r3 < R3:
-                gx_padded_lanes = lanes.read_where(gx_padded.line((r0, r1, r2, r3), (0, 0, 1, 0)), active)
-                total = total + gx_padded_lanes
-            lanes.write_where(gx.line((r0, r1, r2, q), (0, 0, 1, 0)), total, active)
-
-
-@task
-def gx_from_gx_padded_over_q(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
-        tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R2, tile.lines)
-    first, last = share(R0 * R1 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * planes)
-        r1 = item // planes % R1
-        r2 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a0 >= 0 and a0 + q_last < R3
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            r3 = q + a0
-            if whole or (count == lanes.width and 0 <= r3 < R3 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    gx_padded_lanes = lanes.read(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_lanes
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r2 in range(block, min(block + tile.lines, R2)):
+            if single:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                if not filled:
+                    for r3 in range(begin):
+                        target[r0, r1, r2, r3] = zero()
+                    for r3 in range(end, R3):
+                        target[r0, r1, r2, r3] = zero()
+                for at in range(edges):
+                    r3, q3 = edge_rows[at], edge_places[at]
+                    target[r0, r1, r2, r3] = source[r0, r1, r2, q3]
+                continue
+            for r3 in range(begin):
+                target[r0, r1, r2, r3] = zero()
+            for r3 in range(end, R3):
+                target[r0, r1, r2, r3] = zero()
+            clear = whole
+            if clear > 0:
+                for here in range(0, whole, lanes.width):
+                    start = min(here, whole - lanes.width)
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))), lanes.where(True))
+                clear = 0
             else:
-                inside = active & lanes.within(r3, 1, R3)
-                for u in range(tile.lines):
-                    plane = min(r2 + u, R2 - 1)
-                    gx_padded_lanes = lanes.read_where(gx_padded.line((r0, r1, plane, r3), (0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r2 + u, R2 - 1)
-                if r2 + u < R2:
-                    result = total[0, u]
-                    lanes.write_where(gx.line((r0, r1, plane, q), (0, 0, 0, 1)), result, active)
+                for start in range(0, whole // lanes.width * lanes.width, lanes.width):
+                    lanes.write_where(target.line((r0, r1, r2, begin + start), (0, 0, 0, 1)),
+                        lanes.read(target.line((r0, r1, r2, begin + start), (0, 0, 0,
+                        1))) + lanes.read(source.line((r0, r1, r2, runs[2] + start), (0, 0, 0, 1))),
+                        lanes.where(True))
+                for start in range(whole // lanes.width * lanes.width, whole):
+                    target[r0, r1, r2, begin + start] += source[r0, r1, r2, runs[2] + start]
+            for at in range(edges):
+                r3, q3 = edge_rows[at], edge_places[at]
+                target[r0, r1, r2, r3] += source[r0, r1, r2, q3]
 
 
-@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_q, gx_from_gx_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
-def gx_from_gx_padded(gx: Real4, gx_padded: Real4, R0: int, R1: int, R2: int, R3: int, Q: int, a0: int,
+def gx_from_gx_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int) -> int:
+    """Integers of one task."""
+    room = 5 * (1) + 2 * R3 + 1 + min(R3, Q3)
+    return room
+
+
+@task(integer_scratch=gx_from_gx_padded_over_r2_table)
+def gx_from_gx_padded_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
+        tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+    """Copies along r3 at once, lanes over r2 where it is contiguous."""
+    lanes = tile.lanes
+    runs_r3 = integer_scratch
+    only_r3 = runs_r3 + 5 * (1)
+    starts_r3 = only_r3 + R3
+    places_r3 = starts_r3 + (R3 + 1)
+    many = gx_from_gx_padded_runs(runs_r3, R3, Q3, z0)
+    list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
+    blocks = ceil_div(R3, tile.lines)
+    first, last = share(R0 * R1 * blocks, task, tasks)
+    for item in range(first, last):
+        r0 = item // (R1 * blocks)
+        r1 = item // blocks % R1
+        block = item % blocks * tile.lines
+        for r3 in range(block, min(block + tile.lines, R3)):
+            for start in range(0, R2, lanes.width):
+                r2 = max(0, min(start, R2 - lanes.width))
+                total = lanes.zero()
+                for at_r3 in range(starts_r3[r3], starts_r3[r3 + 1]):
+                    q3 = places_r3[at_r3]
+                    total = total + lanes.read(source.line((r0, r1, r2, q3), (0, 0, 1, 0)))
+                lanes.write_where(target.line((r0, r1, r2, r3), (0, 0, 1, 0)), total, lanes.where(True))
+
+
+@choice(gx_from_gx_padded_over_r2, gx_from_gx_padded_over_r3, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2)})
+def gx_from_gx_padded(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3: int, Q3: int, z0: int,
         tile: Tile) -> Task[...]:
-    """gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]   { r3 - a0 = q }
+    """target[r0,r1,r2,r3] += sum[q3] source[r0,r1,r2,q3]   { q3 - z0 = r3 }
 
-    lanes over r2 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0 r1 r2
+    copies along r3 at once, lanes over r2 where it is contiguous
+    else copies along r3 at once, runs over r3
     """
-    if tile.lanes.width <= R2 and gx.stride(2) == 1 and gx_padded.stride(2) == 1:
+    if tile.lanes.width <= R2 and target.stride(2) == 1 and source.stride(2) == 1:
         return gx_from_gx_padded_over_r2
-    if tile.lanes.width <= 8 * Q:
-        return gx_from_gx_padded_over_q
-    return gx_from_gx_padded_plain
+    return gx_from_gx_padded_over_r3
 
 
 def sizes(N: int, G: int, C: int, X3: int, O: int, K0: int, a0: int, d0: int, e0: int, s0: int) -> dict[str, int]:
@@ -489,7 +550,7 @@ DEFINITION = Definition(
                 Phase(  # gx[r0,r1,r2,q] += sum[r3] gx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'a0'),
                     linear=('gx_padded',),
                 ),
             ),
@@ -518,7 +579,7 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
@@ -568,7 +629,7 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # hgx_padded[r0,r1,r2,r3] += sum[q] hgx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
@@ -605,10 +666,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0'),
                     linear=('hgb',),
                 ),
-                Phase(  # hx[r0,r1,r2,q] += sum[r3] hx_padded[r0,r1,r2,r3]  # as gx[r0,r1,r2,q]
+                Phase(  # hx[r0,r1,r2,q] += sum[r3] hx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'a0'),
                     linear=('hx_padded',),
                 ),
             ),
@@ -637,7 +698,7 @@ DEFINITION = Definition(
                     reals=('u',),
                     linear=('u',),
                 ),
-                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]  # as x_padded[r0,r1,r2,r3]
+                Phase(  # tx_padded[r0,r1,r2,r3] += sum[q] tx[r0,r1,r2,q]
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
@@ -675,23 +736,23 @@ DEFINITION = Definition(
                     ('N', 'G', 'O', 'P0', 'C', 'K0', 'X_PADDED3', 0, 'd0', 's0'),
                     linear=('gy', 'tw'),
                 ),
-                Phase(  # tgx[r0,r1,r2,q] += sum[r3] tgx_padded[r0,r1,r2,r3]  # as gx[r0,r1,r2,q]
+                Phase(  # tgx[r0,r1,r2,q] += sum[r3] tgx_padded[r0,r1,r2,r3]
                     gx_from_gx_padded,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X3', 'a0'),
+                    ('N', 'G', 'C', 'X3', 'X_PADDED3', 'a0'),
                     linear=('tgx_padded',),
                 ),
             ),
         ),
     },
     report=(
-        'x_padded_from_x: lanes over r2 where it is contiguous, or lanes over r3; else scatter, tasks share r0 r1 r2',
+        'x_padded_from_x: copies along r3 at once, lanes over r2 where it is contiguous; else copies along r3 at once, runs over r3',
         'x_padded_filled: lanes over r3; else gather, tasks share r0 r1 r2; 1 guard',
         'x_padded_filled_2: lanes over r3; else gather, tasks share r0 r1 r2; 1 guard',
         'y_from_w_x: that of kernels.generated.conv1d',
         'y_from_b: that of kernels.generated.conv1d',
         'gb_from_gy: that of kernels.generated.conv1d',
         'gx_from_gy_w: that of kernels.generated.conv1d',
-        'gx_from_gx_padded: lanes over r2 where it is contiguous, or lanes over q; else scatter, tasks share r0 r1 r2',
+        'gx_from_gx_padded: copies along r3 at once, lanes over r2 where it is contiguous; else copies along r3 at once, runs over r3',
     ),
 )

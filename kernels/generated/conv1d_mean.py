@@ -925,7 +925,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -967,7 +967,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1016,10 +1016,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     linear=('gx_padded',),
                 ),
-                Phase(  # gx[r0_2,r1,r2,q] += sum[r3] gx_padded[r0_2,r1,r2,r3]  # as gx[r0,r1,r2,q] of conv1d_constant
+                Phase(  # gx[r0_2,r1,r2,q] += sum[r3] gx_padded[r0_2,r1,r2,r3]  # as copies of conv1d_constant
                     gx_from_gx_padded,
                     ('gx', 'gx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R0', 'X_PADDED3', 'a0'),
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[n,g,c,r0] += gmu[n,g,c]/R0
@@ -1040,7 +1040,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1064,7 +1064,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1,r2,r3] += sum[q] tx[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # tx_padded[r0_2,r1,r2,r3] += sum[q] tx[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1112,7 +1112,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1136,7 +1136,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('hgx',),
                 ),
-                Phase(  # hgx_padded[r0_2,r1,r2,r3] += sum[q] hgx[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # hgx_padded[r0_2,r1,r2,r3] += sum[q] hgx[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('hgx_padded', 'hgx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1197,10 +1197,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     linear=('hx_padded',),
                 ),
-                Phase(  # hx[r0_2,r1,r2,q] += sum[r3] hx_padded[r0_2,r1,r2,r3]  # as gx[r0,r1,r2,q] of conv1d_constant
+                Phase(  # hx[r0_2,r1,r2,q] += sum[r3] hx_padded[r0_2,r1,r2,r3]  # as copies of conv1d_constant
                     gx_from_gx_padded,
                     ('hx', 'hx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R0', 'X_PADDED3', 'a0'),
                     linear=('hx_padded',),
                 ),
                 Phase(  # hx[n,g,c,r0] += hmu[n,g,c]/R0  # as gx[n,g,c,r0]
@@ -1221,7 +1221,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('x',),
                 ),
-                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # x_padded[r0_2,r1,r2,r3] += sum[q] x[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('x_padded', 'x'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1245,7 +1245,7 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'R0'),
                     linear=('tx',),
                 ),
-                Phase(  # tx_padded[r0_2,r1,r2,r3] += sum[q] tx[r0_2,r1,r2,q]  # as x_padded[r0,r1,r2,r3] of conv1d_constant
+                Phase(  # tx_padded[r0_2,r1,r2,r3] += sum[q] tx[r0_2,r1,r2,q]  # as copies of conv1d_constant
                     x_padded_from_x,
                     ('tx_padded', 'tx'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
@@ -1307,10 +1307,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'a0'),
                     linear=('tgx_padded',),
                 ),
-                Phase(  # tgx[r0_2,r1,r2,q] += sum[r3] tgx_padded[r0_2,r1,r2,r3]  # as gx[r0,r1,r2,q] of conv1d_constant
+                Phase(  # tgx[r0_2,r1,r2,q] += sum[r3] tgx_padded[r0_2,r1,r2,r3]  # as copies of conv1d_constant
                     gx_from_gx_padded,
                     ('tgx', 'tgx_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'R0', 'a0'),
+                    ('N', 'G', 'C', 'R0', 'X_PADDED3', 'a0'),
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[n,g,c,r0] += tgmu[n,g,c]/R0  # as gx[n,g,c,r0]

@@ -43,7 +43,6 @@ from kernels.runtime import (
     longest_first,
     one,
     require_abi,
-    select,
     share,
     task,
     zero,
@@ -299,107 +298,6 @@ def x_padded_filled_2(x_padded: Real5, R0: int, R1: int, R2: int, R3: int, R4: i
     if tile.lanes.width <= 8 * R4:
         return x_padded_filled_2_over_r4
     return x_padded_filled_2_plain
-
-
-@task
-def x_padded_padded_from_x_padded_plain(x_padded_padded: Real5, x_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, Q: int, a1: int, task: int, tasks: int) -> None:
-    """x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]   { r4 - a1 = q }
-
-    scatter, tasks share r0 r1 r2 r3
-    """
-    first, last = share(R0 * R1 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3)
-        r1 = item // (R2 * R3) % R1
-        r2 = item // R3 % R2
-        r3 = item % R3
-        for r4 in range(R4):
-            x_padded_padded[r0, r1, r2, r3, r4] = zero()
-        for r4 in range(max(0, a1), min(R4, a1 + Q)):
-            q = r4 - a1
-            x_padded_padded[r0, r1, r2, r3, r4] += x_padded[r0, r1, r2, r3, q]
-
-
-@task
-def x_padded_padded_from_x_padded_over_r3(x_padded_padded: Real5, x_padded: Real5, R0: int, R1: int, R2: int,
-        R3: int, R4: int, Q: int, a1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R4)
-        r1 = item // (R2 * R4) % R1
-        r2 = item // R4 % R2
-        r4 = item % R4
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = r4 - a1
-            if 0 <= q < Q:
-                x_padded_lanes = lanes.read_where(x_padded.line((r0, r1, r2, r3, q), (0, 0, 0, 1, 0)), active)
-                total = total + x_padded_lanes
-            lanes.write_where(x_padded_padded.line((r0, r1, r2, r3, r4), (0, 0, 0, 1, 0)), total, active)
-
-
-@task
-def x_padded_padded_from_x_padded_over_r4(x_padded_padded: Real5, x_padded: Real5, R0: int, R1: int, R2: int,
-        R3: int, R4: int, Q: int, a1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r4."""
-    lanes = tile.lanes
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0 * R1 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * planes)
-        r1 = item // (R2 * planes) % R1
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, R4, lanes.width):
-            r4 = max(0, min(start, R4 - lanes.width))
-            count = min(lanes.width, R4 - r4)
-            r4_last = r4 + (count - 1)
-            whole = count == lanes.width and r4 - a1 >= 0 and -a1 + r4_last < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r4 - a1
-            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r3 + u, R3 - 1)
-                    x_padded_lanes = lanes.read(x_padded.line((r0, r1, r2, plane, q), (0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + x_padded_lanes
-            else:
-                inside = active & lanes.within(q, 1, Q)
-                for u in range(tile.lines):
-                    plane = min(r3 + u, R3 - 1)
-                    x_padded_lanes = lanes.read_where(x_padded.line((r0, r1, r2, plane, q), (0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    lanes.write_where(x_padded_padded.line((r0, r1, r2, plane, r4), (0, 0, 0, 0, 1)), result,
-                        active)
-
-
-@choice(x_padded_padded_from_x_padded_over_r3, x_padded_padded_from_x_padded_over_r4,
-    x_padded_padded_from_x_padded_plain, merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
-def x_padded_padded_from_x_padded(x_padded_padded: Real5, x_padded: Real5, R0: int, R1: int, R2: int, R3: int,
-        R4: int, Q: int, a1: int, tile: Tile) -> Task[...]:
-    """x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]   { r4 - a1 = q }
-
-    lanes over r3 where it is contiguous
-    or lanes over r4
-    else scatter, tasks share r0 r1 r2 r3
-    """
-    if tile.lanes.width <= R3 and x_padded_padded.stride(3) == 1 and x_padded.stride(3) == 1:
-        return x_padded_padded_from_x_padded_over_r3
-    if tile.lanes.width <= 8 * R4:
-        return x_padded_padded_from_x_padded_over_r4
-    return x_padded_padded_from_x_padded_plain
 
 
 @kernel
@@ -836,7 +734,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]
-                    x_padded_padded_from_x_padded,
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'a1'),
                     linear=('x_padded',),
@@ -897,7 +795,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]
-                    x_padded_padded_from_x_padded,
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'a1'),
                     linear=('x_padded',),
@@ -971,7 +869,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]
-                    x_padded_padded_from_x_padded,
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'a1'),
                     linear=('x_padded',),
@@ -1044,7 +942,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]
-                    x_padded_padded_from_x_padded,
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'a1'),
                     linear=('x_padded',),
@@ -1136,7 +1034,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded[r0,r1,r2,r3,r4] += sum[q] x_padded[r0,r1,r2,r3,q]
-                    x_padded_padded_from_x_padded,
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X4', 'a1'),
                     linear=('x_padded',),
@@ -1208,7 +1106,6 @@ DEFINITION = Definition(
         'x_padded_from_x: copies along r4 at once, lanes over r3 where it is contiguous; else copies along r4 at once, runs over r4',
         'x_padded_filled: lanes over r4; else gather, tasks share r0 r1 r2 r3; 1 guard',
         'x_padded_filled_2: lanes over r4; else gather, tasks share r0 r1 r2 r3; 1 guard',
-        'x_padded_padded_from_x_padded: lanes over r3 where it is contiguous, or lanes over r4; else scatter, tasks share r0 r1 r2 r3',
         'y_from_w_x: that of kernels.generated.conv2d',
         'y_from_b: that of kernels.generated.conv2d',
         'gb_from_gy: that of kernels.generated.conv2d',

@@ -25,7 +25,6 @@ from kernels.generated.conv2d import (
 )
 from kernels.generated.conv2d_constant import (
     x_padded_from_x,
-    x_padded_padded_from_x_padded,
 )
 from kernels.runtime import (
     Condition,
@@ -757,108 +756,8 @@ def gmu_from_gx_padded_padded_2(gmu: Real3, gx_padded_padded: Real5, R0_2: int, 
     return gmu_from_gx_padded_padded_2_plain
 
 
-@task
-def gx_padded_from_gx_padded_padded_plain(gx_padded: Real5, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int,
-        R3: int, R4: int, Q: int, a1: int, task: int, tasks: int) -> None:
-    """gx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { r4 - a1 = q }
-
-    scatter, tasks share r0_2 r1_2 r2 r3
-    """
-    first, last = share(R0_2 * R1_2 * R2 * R3, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2 * R3)
-        r1_2 = item // (R2 * R3) % R1_2
-        r2 = item // R3 % R2
-        r3 = item % R3
-        for q in range(Q):
-            gx_padded[r0_2, r1_2, r2, r3, q] = zero()
-        for q in range(max(0, -a1), min(Q, -a1 + R4)):
-            r4 = q + a1
-            gx_padded[r0_2, r1_2, r2, r3, q] += gx_padded_padded[r0_2, r1_2, r2, r3, r4]
-
-
-@task
-def gx_padded_from_gx_padded_padded_over_r3(gx_padded: Real5, gx_padded_padded: Real5, R0_2: int, R1_2: int,
-        R2: int, R3: int, R4: int, Q: int, a1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r3 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0_2 * R1_2 * R2 * Q, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2 * Q)
-        r1_2 = item // (R2 * Q) % R1_2
-        r2 = item // Q % R2
-        q = item % Q
-        for start in range(0, R3, lanes.width):
-            r3 = max(0, min(start, R3 - lanes.width))
-            count = min(lanes.width, R3 - r3)
-            active = lanes.first(count)
-            total = lanes.zero()
-            r4 = q + a1
-            if 0 <= r4 < R4:
-                gx_padded_padded_lanes = lanes.read_where(gx_padded_padded.line((r0_2, r1_2, r2, r3, r4), (0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_lanes
-            lanes.write_where(gx_padded.line((r0_2, r1_2, r2, r3, q), (0, 0, 0, 1, 0)), total, active)
-
-
-@task
-def gx_padded_from_gx_padded_padded_over_q(gx_padded: Real5, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int,
-        R3: int, R4: int, Q: int, a1: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R3, tile.lines)
-    first, last = share(R0_2 * R1_2 * R2 * planes, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2 * planes)
-        r1_2 = item // (R2 * planes) % R1_2
-        r2 = item // planes % R2
-        r3 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a1 >= 0 and a1 + q_last < R4
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            r4 = q + a1
-            if whole or (count == lanes.width and 0 <= r4 < R4 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r3 + u, R3 - 1)
-                    gx_padded_padded_lanes = lanes.read(gx_padded_padded.line((r0_2, r1_2, r2, plane, r4), (0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_lanes
-            else:
-                inside = active & lanes.within(r4, 1, R4)
-                for u in range(tile.lines):
-                    plane = min(r3 + u, R3 - 1)
-                    gx_padded_padded_lanes = lanes.read_where(gx_padded_padded.line((r0_2, r1_2, r2, plane, r4), (0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r3 + u, R3 - 1)
-                if r3 + u < R3:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded.line((r0_2, r1_2, r2, plane, q), (0, 0, 0, 0, 1)), result, active)
-
-
-@choice(gx_padded_from_gx_padded_padded_over_r3, gx_padded_from_gx_padded_padded_over_q,
-    gx_padded_from_gx_padded_padded_plain, merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2": (2, 2), "R3": (3, 3)})
-def gx_padded_from_gx_padded_padded(gx_padded: Real5, gx_padded_padded: Real5, R0_2: int, R1_2: int, R2: int,
-        R3: int, R4: int, Q: int, a1: int, tile: Tile) -> Task[...]:
-    """gx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]   { r4 - a1 = q }
-
-    lanes over r3 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0_2 r1_2 r2 r3
-    """
-    if tile.lanes.width <= R3 and gx_padded.stride(3) == 1 and gx_padded_padded.stride(3) == 1:
-        return gx_padded_from_gx_padded_padded_over_r3
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_from_gx_padded_padded_over_q
-    return gx_padded_from_gx_padded_padded_plain
-
-
 @kernel
-def gx_from_gx_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+def gx_padded_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
     low, end = max(0, -z3), min(R, -z3 + Q)
@@ -867,21 +766,21 @@ def gx_from_gx_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int
 
 
 
-def gx_from_gx_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+def gx_padded_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
         z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * (min(R4, Q4))
     return room
 
 
-@task(integer_scratch=gx_from_gx_padded_over_r4_table)
-def gx_from_gx_padded_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
-        z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r4_table)
+def gx_padded_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int,
+        R4: int, Q4: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r4 at once, runs over r4."""
     lanes = tile.lanes
     single = True  # has no row two places?
     runs = integer_scratch
-    many = gx_from_gx_padded_runs(runs, R4, Q4, z0)
+    many = gx_padded_from_gx_padded_padded_runs(runs, R4, Q4, z0)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
@@ -939,23 +838,23 @@ def gx_from_gx_padded_over_r4(target: Real5, source: Real5, R0: int, R1: int, R2
                 target[r0, r1, r2, r3, r4] += source[r0, r1, r2, r3, q4]
 
 
-def gx_from_gx_padded_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
+def gx_padded_from_gx_padded_padded_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
         z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * R4 + 1 + min(R4, Q4)
     return room
 
 
-@task(integer_scratch=gx_from_gx_padded_over_r3_table)
-def gx_from_gx_padded_over_r3(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int,
-        z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
+@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r3_table)
+def gx_padded_from_gx_padded_padded_over_r3(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int,
+        R4: int, Q4: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r4 at once, lanes over r3 where it is contiguous."""
     lanes = tile.lanes
     runs_r4 = integer_scratch
     only_r4 = runs_r4 + 5 * (1)
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
-    many = gx_from_gx_padded_runs(runs_r4, R4, Q4, z0)
+    many = gx_padded_from_gx_padded_padded_runs(runs_r4, R4, Q4, z0)
     list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
     blocks = ceil_div(R4, tile.lines)
     first, last = share(R0 * R1 * R2 * blocks, task, tasks)
@@ -974,18 +873,18 @@ def gx_from_gx_padded_over_r3(target: Real5, source: Real5, R0: int, R1: int, R2
                 lanes.write_where(target.line((r0, r1, r2, r3, r4), (0, 0, 0, 1, 0)), total, lanes.where(True))
 
 
-@choice(gx_from_gx_padded_over_r3, gx_from_gx_padded_over_r4,
+@choice(gx_padded_from_gx_padded_padded_over_r3, gx_padded_from_gx_padded_padded_over_r4,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3)})
-def gx_from_gx_padded(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int, Q4: int, z0: int,
-        tile: Tile) -> Task[...]:
+def gx_padded_from_gx_padded_padded(target: Real5, source: Real5, R0: int, R1: int, R2: int, R3: int, R4: int,
+        Q4: int, z0: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3,r4] += sum[q4] source[r0,r1,r2,r3,q4]   { q4 - z0 = r4 }
 
     copies along r4 at once, lanes over r3 where it is contiguous
     else copies along r4 at once, runs over r4
     """
     if tile.lanes.width <= R3 and target.stride(3) == 1 and source.stride(3) == 1:
-        return gx_from_gx_padded_over_r3
-    return gx_from_gx_padded_over_r4
+        return gx_padded_from_gx_padded_padded_over_r3
+    return gx_padded_from_gx_padded_padded_over_r4
 
 
 @task
@@ -1201,8 +1100,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('x_padded',),
@@ -1264,8 +1163,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('x_padded',),
@@ -1318,7 +1217,7 @@ DEFINITION = Definition(
                 Phase(  # gx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] gx_padded_padded[r0_2,r1_2,r2,r3,r4]
                     gx_padded_from_gx_padded_padded,
                     ('gx_padded', 'gx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gmu[r0_2,r1_2,r2] += sum[r3,r4] gx_padded[r0_2,r1_2,r2,r3,r4]  # as gmu[r0_2,r1_2,r2]
@@ -1336,7 +1235,7 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[r0_2,r1_2,r2,q,r4] += sum[r3] gx_padded[r0_2,r1_2,r2,r3,r4]
-                    gx_from_gx_padded,
+                    gx_padded_from_gx_padded_padded,
                     ('gx', 'gx_padded'),
                     ('N', 'G', 'C', 'R1', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
@@ -1379,8 +1278,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('x_padded',),
@@ -1424,8 +1323,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] tx_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] tx_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('tx_padded',),
@@ -1493,8 +1392,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('x_padded',),
@@ -1538,8 +1437,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] hgx_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # hgx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] hgx_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('hgx_padded_padded', 'hgx_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('hgx_padded',),
@@ -1601,10 +1500,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'a1'),
                     linear=('hx_padded_padded',),
                 ),
-                Phase(  # hx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] hx_padded_padded[r0_2,r1_2,r2,r3,r4]  # as gx_padded[r0_2,r1_2,r2,r3,q]
+                Phase(  # hx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] hx_padded_padded[r0_2,r1_2,r2,r3,r4]
                     gx_padded_from_gx_padded_padded,
                     ('hx_padded', 'hx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     linear=('hx_padded_padded',),
                 ),
                 Phase(  # hmu[r0_2,r1_2,r2] += sum[r3,r4] hx_padded[r0_2,r1_2,r2,r3,r4]  # as gmu[r0_2,r1_2,r2]
@@ -1622,7 +1521,7 @@ DEFINITION = Definition(
                     linear=('hx_padded',),
                 ),
                 Phase(  # hx[r0_2,r1_2,r2,q,r4] += sum[r3] hx_padded[r0_2,r1_2,r2,r3,r4]
-                    gx_from_gx_padded,
+                    gx_padded_from_gx_padded_padded,
                     ('hx', 'hx_padded'),
                     ('N', 'G', 'C', 'R1', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
@@ -1665,8 +1564,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # x_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] x_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('x_padded_padded', 'x_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('x_padded',),
@@ -1710,8 +1609,8 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'R1', 'z0'),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] tx_padded[r0_2,r1_2,r2,r3,q]  # as x_padded_padded[r0,r1,r2,r3,r4] of conv2d_constant
-                    x_padded_padded_from_x_padded,
+                Phase(  # tx_padded_padded[r0_2,r1_2,r2,r3,r4] += sum[q] tx_padded[r0_2,r1_2,r2,r3,q]  # as copies of conv2d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded', 'tx_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
                     linear=('tx_padded',),
@@ -1774,10 +1673,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'a1'),
                     linear=('tgx_padded_padded',),
                 ),
-                Phase(  # tgx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2,r3,r4]  # as gx_padded[r0_2,r1_2,r2,r3,q]
+                Phase(  # tgx_padded[r0_2,r1_2,r2,r3,q] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2,r3,r4]
                     gx_padded_from_gx_padded_padded,
                     ('tgx_padded', 'tgx_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R1', 'a1'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgmu[r0_2,r1_2,r2] += sum[r3,r4] tgx_padded[r0_2,r1_2,r2,r3,r4]  # as gmu[r0_2,r1_2,r2]
@@ -1795,7 +1694,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[r0_2,r1_2,r2,q,r4] += sum[r3] tgx_padded[r0_2,r1_2,r2,r3,r4]
-                    gx_from_gx_padded,
+                    gx_padded_from_gx_padded_padded,
                     ('tgx', 'tgx_padded'),
                     ('N', 'G', 'C', 'R1', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 3), (0, 1, 2, 4, 3)),
@@ -1815,15 +1714,13 @@ DEFINITION = Definition(
         'x_padded_from_x: that of kernels.generated.conv2d_constant',
         'x_padded_from_mu: lanes over r4, or lanes over r2; else gather, tasks share r0_2 r1_2 r2 r3; 1 guard',
         'x_padded_from_mu_2: lanes over r4, or lanes over r2; else gather, tasks share r0_2 r1_2 r2 r3; 1 guard',
-        'x_padded_padded_from_x_padded: that of kernels.generated.conv2d_constant',
         'y_from_w_x: that of kernels.generated.conv2d',
         'y_from_b: that of kernels.generated.conv2d',
         'gb_from_gy: that of kernels.generated.conv2d',
         'gx_from_gy_w: that of kernels.generated.conv2d',
         'gmu_from_gx_padded_padded: lanes over r4, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1_2',
         'gmu_from_gx_padded_padded_2: lanes over r4, combined at the end, or lanes over r2, vectors side by side, or lanes over r2; else gather, tasks share r0_2 r1_2',
-        'gx_padded_from_gx_padded_padded: lanes over r3 where it is contiguous, or lanes over q; else scatter, tasks share r0_2 r1_2 r2 r3',
-        'gx_from_gx_padded: copies along r4 at once, lanes over r3 where it is contiguous; else copies along r4 at once, runs over r4',
+        'gx_padded_from_gx_padded_padded: copies along r4 at once, lanes over r3 where it is contiguous; else copies along r4 at once, runs over r4',
         'gx_from_gmu: lanes over r1, or lanes over c; else gather, tasks share n g c r0',
     ),
 )

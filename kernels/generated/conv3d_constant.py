@@ -48,7 +48,6 @@ from kernels.runtime import (
     longest_first,
     one,
     require_abi,
-    select,
     share,
     task,
     zero,
@@ -315,116 +314,6 @@ def x_padded_filled_2(x_padded: Real6, R0: int, R1: int, R2: int, R3: int, R4: i
     if tile.lanes.width <= 8 * R5:
         return x_padded_filled_2_over_r5
     return x_padded_filled_2_plain
-
-
-@task
-def x_padded_padded_padded_from_x_padded_padded_plain(x_padded_padded_padded: Real6, x_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, task: int, tasks: int) -> None:
-    """x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-    { r5 - a2 = q }
-
-    scatter, tasks share r0 r1 r2 r3 r4
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4)
-        r1 = item // (R2 * R3 * R4) % R1
-        r2 = item // (R3 * R4) % R2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for r5 in range(R5):
-            x_padded_padded_padded[r0, r1, r2, r3, r4, r5] = zero()
-        for r5 in range(max(0, a2), min(R5, a2 + Q)):
-            q = r5 - a2
-            x_padded_padded_padded[r0, r1, r2, r3, r4, r5] += x_padded_padded[r0, r1, r2, r3, r4, q]
-
-
-@task
-def x_padded_padded_padded_from_x_padded_padded_over_r4(x_padded_padded_padded: Real6, x_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r4 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R5)
-        r1 = item // (R2 * R3 * R5) % R1
-        r2 = item // (R3 * R5) % R2
-        r3 = item // R5 % R3
-        r5 = item % R5
-        for start in range(0, R4, lanes.width):
-            r4 = max(0, min(start, R4 - lanes.width))
-            count = min(lanes.width, R4 - r4)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = r5 - a2
-            if 0 <= q < Q:
-                x_padded_padded_lanes = lanes.read_where(x_padded_padded.line((r0, r1, r2, r3, r4, q), (0, 0, 0, 0, 1, 0)), active)
-                total = total + x_padded_padded_lanes
-            lanes.write_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), total,
-                active)
-
-
-@task
-def x_padded_padded_padded_from_x_padded_padded_over_r5(x_padded_padded_padded: Real6, x_padded_padded: Real6,
-        R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r5."""
-    lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * planes)
-        r1 = item // (R2 * R3 * planes) % R1
-        r2 = item // (R3 * planes) % R2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            r5_last = r5 + (count - 1)
-            whole = count == lanes.width and r5 - a2 >= 0 and -a2 + r5_last < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r5 - a2
-            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    x_padded_padded_lanes = lanes.read(x_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + x_padded_padded_lanes
-            else:
-                inside = active & lanes.within(q, 1, Q)
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    x_padded_padded_lanes = lanes.read_where(x_padded_padded.line((r0, r1, r2, r3, plane, q), (0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    lanes.write_where(x_padded_padded_padded.line((r0, r1, r2, r3, plane, r5), (0, 0, 0, 0, 0, 1)),
-                        result, active)
-
-
-@choice(x_padded_padded_padded_from_x_padded_padded_over_r4, x_padded_padded_padded_from_x_padded_padded_over_r5,
-    x_padded_padded_padded_from_x_padded_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
-def x_padded_padded_padded_from_x_padded_padded(x_padded_padded_padded: Real6, x_padded_padded: Real6, R0: int,
-        R1: int, R2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile) -> Task[...]:
-    """x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-    { r5 - a2 = q }
-
-    lanes over r4 where it is contiguous
-    or lanes over r5
-    else scatter, tasks share r0 r1 r2 r3 r4
-    """
-    if tile.lanes.width <= R4 and x_padded_padded_padded.stride(4) == 1 and x_padded_padded.stride(4) == 1:
-        return x_padded_padded_padded_from_x_padded_padded_over_r4
-    if tile.lanes.width <= 8 * R5:
-        return x_padded_padded_padded_from_x_padded_padded_over_r5
-    return x_padded_padded_padded_from_x_padded_padded_plain
 
 
 @kernel
@@ -950,7 +839,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                    x_padded_padded_padded_from_x_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
@@ -1034,7 +923,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                    x_padded_padded_padded_from_x_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
@@ -1131,7 +1020,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                    x_padded_padded_padded_from_x_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
@@ -1227,7 +1116,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                    x_padded_padded_padded_from_x_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
@@ -1342,7 +1231,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded[r0,r1,r2,r3,r4,r5] += sum[q] x_padded_padded[r0,r1,r2,r3,r4,q]
-                    x_padded_padded_padded_from_x_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X5', 'a2'),
                     linear=('x_padded_padded',),
@@ -1414,7 +1303,6 @@ DEFINITION = Definition(
         'x_padded_from_x: copies along r5 at once, lanes over r4 where it is contiguous; else copies along r5 at once, runs over r5',
         'x_padded_filled: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 1 guard',
         'x_padded_filled_2: lanes over r5; else gather, tasks share r0 r1 r2 r3 r4; 1 guard',
-        'x_padded_padded_padded_from_x_padded_padded: lanes over r4 where it is contiguous, or lanes over r5; else scatter, tasks share r0 r1 r2 r3 r4',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
         'gb_from_gy: that of kernels.generated.conv3d',

@@ -30,7 +30,6 @@ from kernels.generated.conv3d import (
 )
 from kernels.generated.conv3d_constant import (
     x_padded_from_x,
-    x_padded_padded_padded_from_x_padded_padded,
 )
 from kernels.runtime import (
     Condition,
@@ -794,118 +793,8 @@ def gmu_from_gx_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padded: Real
     return gmu_from_gx_padded_padded_padded_2_plain
 
 
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_plain(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, task: int, tasks: int) -> None:
-    """gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-    { r5 - a2 = q }
-
-    scatter, tasks share r0_2 r1_2 r2_2 r3 r4
-    """
-    first, last = share(R0_2 * R1_2 * R2_2 * R3 * R4, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3 * R4)
-        r1_2 = item // (R2_2 * R3 * R4) % R1_2
-        r2_2 = item // (R3 * R4) % R2_2
-        r3 = item // R4 % R3
-        r4 = item % R4
-        for q in range(Q):
-            gx_padded_padded[r0_2, r1_2, r2_2, r3, r4, q] = zero()
-        for q in range(max(0, -a2), min(Q, -a2 + R5)):
-            r5 = q + a2
-            gx_padded_padded[r0_2, r1_2, r2_2, r3, r4, q] += gx_padded_padded_padded[r0_2, r1_2, r2_2, r3, r4, r5]
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_over_r4(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over r4 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0_2 * R1_2 * R2_2 * R3 * Q, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3 * Q)
-        r1_2 = item // (R2_2 * R3 * Q) % R1_2
-        r2_2 = item // (R3 * Q) % R2_2
-        r3 = item // Q % R3
-        q = item % Q
-        for start in range(0, R4, lanes.width):
-            r4 = max(0, min(start, R4 - lanes.width))
-            count = min(lanes.width, R4 - r4)
-            active = lanes.first(count)
-            total = lanes.zero()
-            r5 = q + a2
-            if 0 <= r5 < R5:
-                gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, r4, r5), (0, 0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_padded_lanes
-            lanes.write_where(gx_padded_padded.line((r0_2, r1_2, r2_2, r3, r4, q), (0, 0, 0, 0, 1, 0)), total,
-                active)
-
-
-@task
-def gx_padded_padded_from_gx_padded_padded_padded_over_q(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile, task: int,
-        tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R4, tile.lines)
-    first, last = share(R0_2 * R1_2 * R2_2 * R3 * planes, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3 * planes)
-        r1_2 = item // (R2_2 * R3 * planes) % R1_2
-        r2_2 = item // (R3 * planes) % R2_2
-        r3 = item // planes % R3
-        r4 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a2 >= 0 and a2 + q_last < R5
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            r5 = q + a2
-            if whole or (count == lanes.width and 0 <= r5 < R5 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, r5), (0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_padded_lanes
-            else:
-                inside = active & lanes.within(r5, 1, R5)
-                for u in range(tile.lines):
-                    plane = min(r4 + u, R4 - 1)
-                    gx_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, r5), (0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r4 + u, R4 - 1)
-                if r4 + u < R4:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded_padded.line((r0_2, r1_2, r2_2, r3, plane, q), (0, 0, 0, 0, 0, 1)),
-                        result, active)
-
-
-@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4, gx_padded_padded_from_gx_padded_padded_padded_over_q,
-    gx_padded_padded_from_gx_padded_padded_padded_plain,
-    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
-def gx_padded_padded_from_gx_padded_padded_padded(gx_padded_padded: Real6, gx_padded_padded_padded: Real6,
-        R0_2: int, R1_2: int, R2_2: int, R3: int, R4: int, R5: int, Q: int, a2: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-    { r5 - a2 = q }
-
-    lanes over r4 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0_2 r1_2 r2_2 r3 r4
-    """
-    if tile.lanes.width <= R4 and gx_padded_padded.stride(4) == 1 and gx_padded_padded_padded.stride(4) == 1:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_r4
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_q
-    return gx_padded_padded_from_gx_padded_padded_padded_plain
-
-
 @kernel
-def gx_padded_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+def gx_padded_padded_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
     low, end = max(0, -z3), min(R, -z3 + Q)
@@ -914,22 +803,22 @@ def gx_padded_from_gx_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z
 
 
 
-def gx_padded_from_gx_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, z0: int) -> int:
+def gx_padded_padded_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q5: int, z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * (min(R5, Q5))
     return room
 
 
-@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r5_table)
-def gx_padded_from_gx_padded_padded_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r5_table)
+def gx_padded_padded_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r5 at once, runs over r5."""
     lanes = tile.lanes
     single = True  # has no row two places?
     runs = integer_scratch
-    many = gx_padded_from_gx_padded_padded_runs(runs, R5, Q5, z0)
+    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs, R5, Q5, z0)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
@@ -988,16 +877,16 @@ def gx_padded_from_gx_padded_padded_over_r5(target: Real6, source: Real6, R0: in
                 target[r0, r1, r2, r3, r4, r5] += source[r0, r1, r2, r3, r4, q5]
 
 
-def gx_padded_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int,
-        Q5: int, z0: int) -> int:
+def gx_padded_padded_from_gx_padded_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q5: int, z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * R5 + 1 + min(R5, Q5)
     return room
 
 
-@task(integer_scratch=gx_padded_from_gx_padded_padded_over_r4_table)
-def gx_padded_from_gx_padded_padded_over_r4(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
+@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r4_table)
+def gx_padded_padded_from_gx_padded_padded_padded_over_r4(target: Real6, source: Real6, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, Q5: int, z0: int, tile: Tile, integer_scratch: IntegerScratch, task: int,
         tasks: int) -> None:
     """Copies along r5 at once, lanes over r4 where it is contiguous."""
     lanes = tile.lanes
@@ -1005,7 +894,7 @@ def gx_padded_from_gx_padded_padded_over_r4(target: Real6, source: Real6, R0: in
     only_r5 = runs_r5 + 5 * (1)
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
-    many = gx_padded_from_gx_padded_padded_runs(runs_r5, R5, Q5, z0)
+    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, z0)
     list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
     blocks = ceil_div(R5, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * blocks, task, tasks)
@@ -1026,18 +915,19 @@ def gx_padded_from_gx_padded_padded_over_r4(target: Real6, source: Real6, R0: in
                     lanes.where(True))
 
 
-@choice(gx_padded_from_gx_padded_padded_over_r4, gx_padded_from_gx_padded_padded_over_r5,
+@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r4,
+    gx_padded_padded_from_gx_padded_padded_padded_over_r5,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4)})
-def gx_padded_from_gx_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int, R4: int,
-        R5: int, Q5: int, z0: int, tile: Tile) -> Task[...]:
+def gx_padded_padded_from_gx_padded_padded_padded(target: Real6, source: Real6, R0: int, R1: int, R2: int, R3: int,
+        R4: int, R5: int, Q5: int, z0: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3,r4,r5] += sum[q5] source[r0,r1,r2,r3,r4,q5]   { q5 - z0 = r5 }
 
     copies along r5 at once, lanes over r4 where it is contiguous
     else copies along r5 at once, runs over r5
     """
     if tile.lanes.width <= R4 and target.stride(4) == 1 and source.stride(4) == 1:
-        return gx_padded_from_gx_padded_padded_over_r4
-    return gx_padded_from_gx_padded_padded_over_r5
+        return gx_padded_padded_from_gx_padded_padded_padded_over_r4
+    return gx_padded_padded_from_gx_padded_padded_padded_over_r5
 
 
 @task
@@ -1298,8 +1188,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
@@ -1382,8 +1272,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
@@ -1436,7 +1326,7 @@ DEFINITION = Definition(
                 Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] gx_padded_padded_padded[r0_2,r1_2,r...
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx_padded_padded', 'gx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('gx_padded_padded_padded',),
                 ),
                 Phase(  # gmu[r0_2,r1_2,r2_2] += sum[r3,r4,r5] gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gmu[r0_2,r1_2,r2_2]
@@ -1454,7 +1344,7 @@ DEFINITION = Definition(
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx_padded', 'gx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
@@ -1475,7 +1365,7 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] gx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('gx', 'gx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
@@ -1539,8 +1429,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
@@ -1605,8 +1495,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('tx_padded_padded',),
@@ -1695,8 +1585,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
@@ -1761,8 +1651,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded_padded[r0_2,r1_2...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # hgx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] hgx_padded_padded[r0_2,r1_2...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('hgx_padded_padded_padded', 'hgx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('hgx_padded_padded',),
@@ -1824,10 +1714,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('hx_padded_padded_padded',),
                 ),
-                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0_2,r1_2,r...  # as gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q]
+                Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] hx_padded_padded_padded[r0_2,r1_2,r...
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx_padded_padded', 'hx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('hx_padded_padded_padded',),
                 ),
                 Phase(  # hmu[r0_2,r1_2,r2_2] += sum[r3,r4,r5] hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gmu[r0_2,r1_2,r2_2]
@@ -1845,7 +1735,7 @@ DEFINITION = Definition(
                     linear=('hx_padded_padded',),
                 ),
                 Phase(  # hx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx_padded', 'hx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
@@ -1866,7 +1756,7 @@ DEFINITION = Definition(
                     linear=('hx_padded',),
                 ),
                 Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] hx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('hx', 'hx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
@@ -1930,8 +1820,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # x_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] x_padded_padded[r0_2,r1_2,r2_...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded', 'x_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('x_padded_padded',),
@@ -1996,8 +1886,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 4, 3, 5), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as x_padded_padded_padded[r0,r1,r2,r3,r4,r5] of conv3d_constant
-                    x_padded_padded_padded_from_x_padded_padded,
+                Phase(  # tx_padded_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5] += sum[q] tx_padded_padded[r0_2,r1_2,r...  # as copies of conv3d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded_padded', 'tx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
                     linear=('tx_padded_padded',),
@@ -2060,10 +1950,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('tgx_padded_padded_padded',),
                 ),
-                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0_2,r1_2...  # as gx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q]
+                Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,q] += sum[r5] tgx_padded_padded_padded[r0_2,r1_2...
                     gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx_padded_padded', 'tgx_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R2', 'a2'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     linear=('tgx_padded_padded_padded',),
                 ),
                 Phase(  # tgmu[r0_2,r1_2,r2_2] += sum[r3,r4,r5] tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]  # as gmu[r0_2,r1_2,r2_2]
@@ -2081,7 +1971,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3,q,r5] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx_padded', 'tgx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 4), (0, 1, 2, 3, 5, 4)),
@@ -2102,7 +1992,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5] += sum[r3] tgx_padded[r0_2,r1_2,r2_2,r3,r4,r5]
-                    gx_padded_from_gx_padded_padded,
+                    gx_padded_padded_from_gx_padded_padded_padded,
                     ('tgx', 'tgx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 3), (0, 1, 2, 4, 5, 3)),
@@ -2122,15 +2012,13 @@ DEFINITION = Definition(
         'x_padded_from_x: that of kernels.generated.conv3d_constant',
         'x_padded_from_mu: lanes over r5, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3 r4; 1 guard',
         'x_padded_from_mu_2: lanes over r5, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3 r4; 1 guard',
-        'x_padded_padded_padded_from_x_padded_padded: that of kernels.generated.conv3d_constant',
         'y_from_w_x: that of kernels.generated.conv3d',
         'y_from_b: that of kernels.generated.conv3d',
         'gb_from_gy: that of kernels.generated.conv3d',
         'gx_from_gy_w: that of kernels.generated.conv3d',
         'gmu_from_gx_padded_padded_padded: lanes over r5, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
         'gmu_from_gx_padded_padded_padded_2: lanes over r5, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
-        'gx_padded_padded_from_gx_padded_padded_padded: lanes over r4 where it is contiguous, or lanes over q; else scatter, tasks share r0_2 r1_2 r2_2 r3 r4',
-        'gx_padded_from_gx_padded_padded: copies along r5 at once, lanes over r4 where it is contiguous; else copies along r5 at once, runs over r5',
+        'gx_padded_padded_from_gx_padded_padded_padded: copies along r5 at once, lanes over r4 where it is contiguous; else copies along r5 at once, runs over r5',
         'gx_from_gmu: lanes over r2, or lanes over c; else gather, tasks share n g c r0 r1',
     ),
 )

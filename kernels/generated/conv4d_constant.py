@@ -53,7 +53,6 @@ from kernels.runtime import (
     longest_first,
     one,
     require_abi,
-    select,
     share,
     task,
     zero,
@@ -326,126 +325,6 @@ def x_padded_filled_2(x_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: i
     if tile.lanes.width <= 8 * R6:
         return x_padded_filled_2_over_r6
     return x_padded_filled_2_plain
-
-
-@task
-def x_padded_padded_padded_padded_from_x_padded_padded_padded_plain(x_padded_padded_padded_padded: Real7,
-        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
-        a3: int, task: int, tasks: int) -> None:
-    """x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-    { r6 - a3 = q }
-
-    scatter, tasks share r0 r1 r2 r3 r4 r5
-    """
-    first, last = share(R0 * R1 * R2 * R3 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * R5)
-        r1 = item // (R2 * R3 * R4 * R5) % R1
-        r2 = item // (R3 * R4 * R5) % R2
-        r3 = item // (R4 * R5) % R3
-        r4 = item // R5 % R4
-        r5 = item % R5
-        for r6 in range(R6):
-            x_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6] = zero()
-        for r6 in range(max(0, a3), min(R6, a3 + Q)):
-            q = r6 - a3
-            x_padded_padded_padded_padded[r0, r1, r2, r3, r4, r5, r6] += x_padded_padded_padded[r0, r1, r2, r3, r4, r5, q]
-
-
-@task
-def x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5(x_padded_padded_padded_padded: Real7,
-        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
-        a3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0 * R1 * R2 * R3 * R4 * R6, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * R6)
-        r1 = item // (R2 * R3 * R4 * R6) % R1
-        r2 = item // (R3 * R4 * R6) % R2
-        r3 = item // (R4 * R6) % R3
-        r4 = item // R6 % R4
-        r6 = item % R6
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            q = r6 - a3
-            if 0 <= q < Q:
-                x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, q), (0, 0, 0, 0, 0, 1, 0)), active)
-                total = total + x_padded_padded_padded_lanes
-            lanes.write_where(x_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, r5, r6), (0, 0, 0, 0, 0, 1,
-                0)), total, active)
-
-
-@task
-def x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6(x_padded_padded_padded_padded: Real7,
-        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
-        a3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r6."""
-    lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0 * R1 * R2 * R3 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0 = item // (R1 * R2 * R3 * R4 * planes)
-        r1 = item // (R2 * R3 * R4 * planes) % R1
-        r2 = item // (R3 * R4 * planes) % R2
-        r3 = item // (R4 * planes) % R3
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, R6, lanes.width):
-            r6 = max(0, min(start, R6 - lanes.width))
-            count = min(lanes.width, R6 - r6)
-            r6_last = r6 + (count - 1)
-            whole = count == lanes.width and r6 - a3 >= 0 and -a3 + r6_last < Q
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            q = r6 - a3
-            if whole or (count == lanes.width and 0 <= q < Q - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r5 + u, R5 - 1)
-                    x_padded_padded_padded_lanes = lanes.read(x_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + x_padded_padded_padded_lanes
-            else:
-                inside = active & lanes.within(q, 1, Q)
-                for u in range(tile.lines):
-                    plane = min(r5 + u, R5 - 1)
-                    x_padded_padded_padded_lanes = lanes.read_where(x_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, q), (0, 0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + x_padded_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(x_padded_padded_padded_padded.line((r0, r1, r2, r3, r4, plane, r6), (0, 0, 0,
-                        0, 0, 0, 1)), result, active)
-
-
-@choice(x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5,
-    x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6,
-    x_padded_padded_padded_padded_from_x_padded_padded_padded_plain,
-    merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def x_padded_padded_padded_padded_from_x_padded_padded_padded(x_padded_padded_padded_padded: Real7,
-        x_padded_padded_padded: Real7, R0: int, R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q: int,
-        a3: int, tile: Tile) -> Task[...]:
-    """x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0,r1,r2,r3,r4,r5,q]
-    { r6 - a3 = q }
-
-    lanes over r5 where it is contiguous
-    or lanes over r6
-    else scatter, tasks share r0 r1 r2 r3 r4 r5
-    """
-    if (
-        tile.lanes.width <= R5
-        and x_padded_padded_padded_padded.stride(5) == 1
-        and x_padded_padded_padded.stride(5) == 1
-    ):
-        return x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r5
-    if tile.lanes.width <= 8 * R6:
-        return x_padded_padded_padded_padded_from_x_padded_padded_padded_over_r6
-    return x_padded_padded_padded_padded_from_x_padded_padded_padded_plain
 
 
 @kernel
@@ -1058,7 +937,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1165,7 +1044,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1285,7 +1164,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1404,7 +1283,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1542,7 +1421,7 @@ DEFINITION = Definition(
                     linear=('u',),
                 ),
                 Phase(  # x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] += sum[q] x_padded_padded_padded[r0...
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'X6', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1614,7 +1493,6 @@ DEFINITION = Definition(
         'x_padded_from_x: copies along r6 at once, lanes over r5 where it is contiguous; else copies along r6 at once, runs over r6',
         'x_padded_filled: lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
         'x_padded_filled_2: lanes over r6; else gather, tasks share r0 r1 r2 r3 r4 r5; 1 guard',
-        'x_padded_padded_padded_padded_from_x_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over r6; else scatter, tasks share r0 r1 r2 r3 r4 r5',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',

@@ -35,7 +35,6 @@ from kernels.generated.conv4d import (
 )
 from kernels.generated.conv4d_constant import (
     x_padded_from_x,
-    x_padded_padded_padded_padded_from_x_padded_padded_padded,
 )
 from kernels.runtime import (
     Condition,
@@ -829,128 +828,9 @@ def gmu_from_gx_padded_padded_padded_padded_2(gmu: Real3, gx_padded_padded_padde
     return gmu_from_gx_padded_padded_padded_padded_2_plain
 
 
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
-        R6: int, Q: int, a3: int, task: int, tasks: int) -> None:
-    """gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
-    { r6 - a3 = q }
-
-    scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5
-    """
-    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * R5, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * R5)
-        r1_2 = item // (R2_2 * R3_2 * R4 * R5) % R1_2
-        r2_2 = item // (R3_2 * R4 * R5) % R2_2
-        r3_2 = item // (R4 * R5) % R3_2
-        r4 = item // R5 % R4
-        r5 = item % R5
-        for q in range(Q):
-            gx_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, q] = zero()
-        for q in range(max(0, -a3), min(Q, -a3 + R6)):
-            r6 = q + a3
-            gx_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, q] += gx_padded_padded_padded_padded[r0_2, r1_2, r2_2, r3_2, r4, r5, r6]
-
-
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
-        R6: int, Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over r5 where it is contiguous."""
-    lanes = tile.lanes
-    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * Q, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * Q)
-        r1_2 = item // (R2_2 * R3_2 * R4 * Q) % R1_2
-        r2_2 = item // (R3_2 * R4 * Q) % R2_2
-        r3_2 = item // (R4 * Q) % R3_2
-        r4 = item // Q % R4
-        q = item % Q
-        for start in range(0, R5, lanes.width):
-            r5 = max(0, min(start, R5 - lanes.width))
-            count = min(lanes.width, R5 - r5)
-            active = lanes.first(count)
-            total = lanes.zero()
-            r6 = q + a3
-            if 0 <= r6 < R6:
-                gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, r6), (0, 0, 0, 0, 0, 1, 0)), active)
-                total = total + gx_padded_padded_padded_padded_lanes
-            lanes.write_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, r5, q), (0, 0, 0, 0, 0, 1,
-                0)), total, active)
-
-
-@task
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
-        R6: int, Q: int, a3: int, tile: Tile, task: int, tasks: int) -> None:
-    """Lanes over q."""
-    lanes = tile.lanes
-    planes = ceil_div(R5, tile.lines)
-    first, last = share(R0_2 * R1_2 * R2_2 * R3_2 * R4 * planes, task, tasks)
-    for item in range(first, last):
-        r0_2 = item // (R1_2 * R2_2 * R3_2 * R4 * planes)
-        r1_2 = item // (R2_2 * R3_2 * R4 * planes) % R1_2
-        r2_2 = item // (R3_2 * R4 * planes) % R2_2
-        r3_2 = item // (R4 * planes) % R3_2
-        r4 = item // planes % R4
-        r5 = item % planes * tile.lines
-        for start in range(0, Q, lanes.width):
-            q = max(0, min(start, Q - lanes.width))
-            count = min(lanes.width, Q - q)
-            q_last = q + (count - 1)
-            whole = count == lanes.width and q + a3 >= 0 and a3 + q_last < R6
-            active = lanes.first(count)
-            total = tile.column()
-            for u in range(tile.lines):
-                total[0, u] = lanes.zero()
-            r6 = q + a3
-            if whole or (count == lanes.width and 0 <= r6 < R6 - (lanes.width - 1)):
-                for u in range(tile.lines):
-                    plane = min(r5 + u, R5 - 1)
-                    gx_padded_padded_padded_padded_lanes = lanes.read(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)))
-                    total[0, u] = total[0, u] + gx_padded_padded_padded_padded_lanes
-            else:
-                inside = active & lanes.within(r6, 1, R6)
-                for u in range(tile.lines):
-                    plane = min(r5 + u, R5 - 1)
-                    gx_padded_padded_padded_padded_lanes = lanes.read_where(gx_padded_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, r6), (0, 0, 0, 0, 0, 0, 1)), inside)
-                    total[0, u] = select(inside, total[0, u] + gx_padded_padded_padded_padded_lanes, total[0, u])
-            for u in range(tile.lines):
-                plane = min(r5 + u, R5 - 1)
-                if r5 + u < R5:
-                    result = total[0, u]
-                    lanes.write_where(gx_padded_padded_padded.line((r0_2, r1_2, r2_2, r3_2, r4, plane, q), (0, 0, 0,
-                        0, 0, 0, 1)), result, active)
-
-
-@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q,
-    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain,
-    merges={"R0_2": (0, 0), "R1_2": (1, 1), "R2_2": (2, 2), "R3_2": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(gx_padded_padded_padded: Real7,
-        gx_padded_padded_padded_padded: Real7, R0_2: int, R1_2: int, R2_2: int, R3_2: int, R4: int, R5: int,
-        R6: int, Q: int, a3: int, tile: Tile) -> Task[...]:
-    """gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
-    { r6 - a3 = q }
-
-    lanes over r5 where it is contiguous
-    or lanes over q
-    else scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5
-    """
-    if (
-        tile.lanes.width <= R5
-        and gx_padded_padded_padded.stride(5) == 1
-        and gx_padded_padded_padded_padded.stride(5) == 1
-    ):
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5
-    if tile.lanes.width <= 8 * Q:
-        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_q
-    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_plain
-
-
 @kernel
-def gx_padded_padded_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int, z3: int) -> int:
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_runs(runs: IntegerScratch, R: int, Q: int,
+        z3: int) -> int:
     """The runs of an axis: rows r, and places q that they copy. How many there are."""
     many = 0
     low, end = max(0, -z3), min(R, -z3 + Q)
@@ -959,22 +839,22 @@ def gx_padded_padded_from_gx_padded_padded_padded_runs(runs: IntegerScratch, R: 
 
 
 
-def gx_padded_padded_from_gx_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * (min(R6, Q6))
     return room
 
 
-@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r6_table)
-def gx_padded_padded_from_gx_padded_padded_padded_over_r6(target: Real7, source: Real7, R0: int, R1: int, R2: int,
-        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r6_table)
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7, R0: int,
+        R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r6 at once, runs over r6."""
     lanes = tile.lanes
     single = True  # has no row two places?
     runs = integer_scratch
-    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs, R6, Q6, z0)
+    many = gx_padded_padded_padded_from_gx_padded_padded_padded_padded_runs(runs, R6, Q6, z0)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
@@ -1034,24 +914,24 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_r6(target: Real7, source:
                 target[r0, r1, r2, r3, r4, r5, r6] += source[r0, r1, r2, r3, r4, r5, q6]
 
 
-def gx_padded_padded_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, R2: int,
+        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int) -> int:
     """Integers of one task."""
     room = 5 * (1) + 2 * R6 + 1 + min(R6, Q6)
     return room
 
 
-@task(integer_scratch=gx_padded_padded_from_gx_padded_padded_padded_over_r5_table)
-def gx_padded_padded_from_gx_padded_padded_padded_over_r5(target: Real7, source: Real7, R0: int, R1: int, R2: int,
-        R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile, integer_scratch: IntegerScratch,
-        task: int, tasks: int) -> None:
+@task(integer_scratch=gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5_table)
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5(target: Real7, source: Real7, R0: int,
+        R1: int, R2: int, R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile,
+        integer_scratch: IntegerScratch, task: int, tasks: int) -> None:
     """Copies along r6 at once, lanes over r5 where it is contiguous."""
     lanes = tile.lanes
     runs_r6 = integer_scratch
     only_r6 = runs_r6 + 5 * (1)
     starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
-    many = gx_padded_padded_from_gx_padded_padded_padded_runs(runs_r6, R6, Q6, z0)
+    many = gx_padded_padded_padded_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, z0)
     list_places(runs_r6, many, R6, only_r6, starts_r6, places_r6)
     blocks = ceil_div(R6, tile.lines)
     first, last = share(R0 * R1 * R2 * R3 * R4 * blocks, task, tasks)
@@ -1073,19 +953,19 @@ def gx_padded_padded_from_gx_padded_padded_padded_over_r5(target: Real7, source:
                     lanes.where(True))
 
 
-@choice(gx_padded_padded_from_gx_padded_padded_padded_over_r5,
-    gx_padded_padded_from_gx_padded_padded_padded_over_r6,
+@choice(gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5,
+    gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r6,
     merges={"R0": (0, 0), "R1": (1, 1), "R2": (2, 2), "R3": (3, 3), "R4": (4, 4), "R5": (5, 5)})
-def gx_padded_padded_from_gx_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int, R2: int, R3: int,
-        R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile) -> Task[...]:
+def gx_padded_padded_padded_from_gx_padded_padded_padded_padded(target: Real7, source: Real7, R0: int, R1: int,
+        R2: int, R3: int, R4: int, R5: int, R6: int, Q6: int, z0: int, tile: Tile) -> Task[...]:
     """target[r0,r1,r2,r3,r4,r5,r6] += sum[q6] source[r0,r1,r2,r3,r4,r5,q6]   { q6 - z0 = r6 }
 
     copies along r6 at once, lanes over r5 where it is contiguous
     else copies along r6 at once, runs over r6
     """
     if tile.lanes.width <= R5 and target.stride(5) == 1 and source.stride(5) == 1:
-        return gx_padded_padded_from_gx_padded_padded_padded_over_r5
-    return gx_padded_padded_from_gx_padded_padded_padded_over_r6
+        return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r5
+    return gx_padded_padded_padded_from_gx_padded_padded_padded_padded_over_r6
 
 
 @task
@@ -1392,8 +1272,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1497,8 +1377,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1551,7 +1431,7 @@ DEFINITION = Definition(
                 Phase(  # gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] gx_padded_padded_padded...
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('gx_padded_padded_padded', 'gx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('gx_padded_padded_padded_padded',),
                 ),
                 Phase(  # gmu[r0_2,r1_2,r2_2] += sum[r3_2,r4,r5,r6] gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r...  # as gmu[r0_2,r1_2,r2_2]
@@ -1569,7 +1449,7 @@ DEFINITION = Definition(
                     linear=('gx_padded_padded_padded',),
                 ),
                 Phase(  # gx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] gx_padded_padded_padded[r0_2,r...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('gx_padded_padded', 'gx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
@@ -1590,7 +1470,7 @@ DEFINITION = Definition(
                     linear=('gx_padded_padded',),
                 ),
                 Phase(  # gx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] gx_padded_padded[r0_2,r1_2,r2_2,r3_2,...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('gx_padded', 'gx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
@@ -1611,7 +1491,7 @@ DEFINITION = Definition(
                     linear=('gx_padded',),
                 ),
                 Phase(  # gx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] gx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('gx', 'gx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
@@ -1696,8 +1576,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1783,8 +1663,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('tx_padded_padded_padded',),
@@ -1894,8 +1774,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -1981,8 +1861,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('hgmu',),
                 ),
-                Phase(  # hgx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padd...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # hgx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] hgx_padded_padd...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('hgx_padded_padded_padded_padded', 'hgx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('hgx_padded_padded_padded',),
@@ -2044,10 +1924,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('hx_padded_padded_padded_padded',),
                 ),
-                Phase(  # hx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] hx_padded_padded_padded...  # as gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q]
+                Phase(  # hx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] hx_padded_padded_padded...
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('hx_padded_padded_padded', 'hx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('hx_padded_padded_padded_padded',),
                 ),
                 Phase(  # hmu[r0_2,r1_2,r2_2] += sum[r3_2,r4,r5,r6] hx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r...  # as gmu[r0_2,r1_2,r2_2]
@@ -2065,7 +1945,7 @@ DEFINITION = Definition(
                     linear=('hx_padded_padded_padded',),
                 ),
                 Phase(  # hx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] hx_padded_padded_padded[r0_2,r...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('hx_padded_padded', 'hx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
@@ -2086,7 +1966,7 @@ DEFINITION = Definition(
                     linear=('hx_padded_padded',),
                 ),
                 Phase(  # hx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] hx_padded_padded[r0_2,r1_2,r2_2,r3_2,...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('hx_padded', 'hx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
@@ -2107,7 +1987,7 @@ DEFINITION = Definition(
                     linear=('hx_padded',),
                 ),
                 Phase(  # hx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] hx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('hx', 'hx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
@@ -2192,8 +2072,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('mu',),
                 ),
-                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # x_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] x_padded_padded_p...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('x_padded_padded_padded_padded', 'x_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('x_padded_padded_padded',),
@@ -2279,8 +2159,8 @@ DEFINITION = Definition(
                     axes=((0, 1, 2, 5, 3, 4, 6), (0, 1, 2)),
                     linear=('tmu',),
                 ),
-                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as x_padded_padded_padded_padded[r0,r1,r2,r3,r4,r5,r6] of conv4d_constant
-                    x_padded_padded_padded_padded_from_x_padded_padded_padded,
+                Phase(  # tx_padded_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6] += sum[q] tx_padded_padded...  # as copies of conv4d_constant
+                    x_padded_from_x,
                     ('tx_padded_padded_padded_padded', 'tx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
                     linear=('tx_padded_padded_padded',),
@@ -2343,10 +2223,10 @@ DEFINITION = Definition(
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('tgx_padded_padded_padded_padded',),
                 ),
-                Phase(  # tgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] tgx_padded_padded_padd...  # as gx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q]
+                Phase(  # tgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,q] += sum[r6] tgx_padded_padded_padd...
                     gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('tgx_padded_padded_padded', 'tgx_padded_padded_padded_padded'),
-                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'X_PADDED_PADDED_PADDED_PADDED6', 'R3', 'a3'),
+                    ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'X_PADDED_PADDED_PADDED5', 'R3', 'X_PADDED_PADDED_PADDED_PADDED6', 'a3'),
                     linear=('tgx_padded_padded_padded_padded',),
                 ),
                 Phase(  # tgmu[r0_2,r1_2,r2_2] += sum[r3_2,r4,r5,r6] tgx_padded_padded_padded[r0_2,r1_2,r2_2,r3_2...  # as gmu[r0_2,r1_2,r2_2]
@@ -2364,7 +2244,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded_padded_padded',),
                 ),
                 Phase(  # tgx_padded_padded[r0_2,r1_2,r2_2,r3_2,r4,q,r6] += sum[r5] tgx_padded_padded_padded[r0_2...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('tgx_padded_padded', 'tgx_padded_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'X_PADDED_PADDED4', 'R3', 'R2', 'X_PADDED_PADDED_PADDED5', 'a2'),
                     axes=((0, 1, 2, 3, 4, 6, 5), (0, 1, 2, 3, 4, 6, 5)),
@@ -2385,7 +2265,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded_padded',),
                 ),
                 Phase(  # tgx_padded[r0_2,r1_2,r2_2,r3_2,q,r5,r6] += sum[r4] tgx_padded_padded[r0_2,r1_2,r2_2,r3_...
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('tgx_padded', 'tgx_padded_padded'),
                     ('N', 'G', 'C', 'X_PADDED3', 'R2', 'R3', 'R1', 'X_PADDED_PADDED4', 'a1'),
                     axes=((0, 1, 2, 3, 5, 6, 4), (0, 1, 2, 3, 5, 6, 4)),
@@ -2406,7 +2286,7 @@ DEFINITION = Definition(
                     linear=('tgx_padded',),
                 ),
                 Phase(  # tgx[r0_2,r1_2,r2_2,q,r4,r5,r6] += sum[r3_2] tgx_padded[r0_2,r1_2,r2_2,r3_2,r4,r5,r6]
-                    gx_padded_padded_from_gx_padded_padded_padded,
+                    gx_padded_padded_padded_from_gx_padded_padded_padded_padded,
                     ('tgx', 'tgx_padded'),
                     ('N', 'G', 'C', 'R1', 'R2', 'R3', 'R0', 'X_PADDED3', 'a0'),
                     axes=((0, 1, 2, 4, 5, 6, 3), (0, 1, 2, 4, 5, 6, 3)),
@@ -2426,15 +2306,13 @@ DEFINITION = Definition(
         'x_padded_from_x: that of kernels.generated.conv4d_constant',
         'x_padded_from_mu: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
         'x_padded_from_mu_2: lanes over r6, or lanes over r2_2; else gather, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5; 1 guard',
-        'x_padded_padded_padded_padded_from_x_padded_padded_padded: that of kernels.generated.conv4d_constant',
         'y_from_w_x: that of kernels.generated.conv4d',
         'y_from_b: that of kernels.generated.conv4d',
         'gb_from_gy: that of kernels.generated.conv4d',
         'gx_from_gy_w: that of kernels.generated.conv4d',
         'gmu_from_gx_padded_padded_padded_padded: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
         'gmu_from_gx_padded_padded_padded_padded_2: lanes over r6, combined at the end, or lanes over r2_2, vectors side by side, or lanes over r2_2; else gather, tasks share r0_2 r1_2',
-        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: lanes over r5 where it is contiguous, or lanes over q; else scatter, tasks share r0_2 r1_2 r2_2 r3_2 r4 r5',
-        'gx_padded_padded_from_gx_padded_padded_padded: copies along r6 at once, lanes over r5 where it is contiguous; else copies along r6 at once, runs over r6',
+        'gx_padded_padded_padded_from_gx_padded_padded_padded_padded: copies along r6 at once, lanes over r5 where it is contiguous; else copies along r6 at once, runs over r6',
         'gx_from_gmu: lanes over r3, or lanes over c; else gather, tasks share n g c r0 r1 r2',
     ),
 )

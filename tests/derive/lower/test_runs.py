@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 import sympy as sp
 
-from derive.language import Operator, Sum, Tensor, circular, indices, parameters, tensors
+from derive.language import Operator, Sum, Tensor, circular, indices, parameters, reflect, replicate, tensors
 from derive.lower.runs import copied
 from derive.passes.differentiate import vjp
 from derive.passes.simplify import simplify
@@ -61,13 +61,23 @@ def test_however_the_axes_lie():
 OTHERS = {
     "a plain copy": forward(y[n, p] << x[n, p]),
     "a transposition": forward(y[n, p] << x[p, n]),
-    "a shift alone": forward(y[n, p] << x[n, p + a], given=p),
+    "shifts alone": forward(y[n, p] << x[n + b, p + a], given=(n, p)),
     "windows": forward(y[n, p] << Sum[k](x[n, s * p + k]), given=(p, k)),
     "with a weight": forward(y[n, p] << p * x[n, circular(p - a)], given=p),
     "places rounded down": forward(y[n, p] << x[n, sp.floor(s * p / d)], given=p),
     "every second": forward(y[n, p] << x[n, circular(2 * p)], given=p),
-    "one after another": forward(y[n, p] << x[n, p], y[n, p] << z[n, p - a], inputs=(x, z), given=p),
 }
+
+
+def test_two_modes_in_any_order_of_axes():
+    """The axes stand in an order that their pieces decide."""
+    both = []
+    for edge in ((reflect(p - a), replicate(q - b)), (replicate(q - b), reflect(p - a))):
+        at = dict(zip(edge, (p, q) if edge[0].has(p) else (q, p), strict=True))
+        (chain,) = copied(forward(y[n, *at.values()] << x[n, *edge], given=(p, q)))
+        both.append(chain)
+    assert both[0].key == both[1].key
+    assert {chain.orders[0] for chain in both} == {(0, 1, 2), (0, 2, 1)}
 
 
 @pytest.mark.parametrize("case", OTHERS)
