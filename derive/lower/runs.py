@@ -76,6 +76,11 @@ class Copied:
         return tuple(i for i in self.target.indices if i not in rows)
 
     @property
+    def laps(self) -> bool:
+        """Does anything go round?"""
+        return any(isinstance(r.index, Lap) for r in self.sizes)
+
+    @property
     def key(self) -> tuple[object, ...]:
         """What its kernel follows from: chains that have this in common may have one kernel."""
         signs = tuple((str(s), s.is_positive, s.is_nonnegative) for s, _ in self.integers)
@@ -98,7 +103,7 @@ def copied(program: Program) -> list[Copied]:
         if name in inside:
             continue
         chain = _Chain(program, name, kept)
-        if (made := chain.made()) is not None and (len(made.of) > 1 or chain.laps or len(made.axes) == 1):
+        if (made := chain.made()) is not None and (len(made.of) > 1 or made.laps or len(made.axes) == 1):
             found.append(made)
             inside |= chain.inside
     return found[::-1]
@@ -269,6 +274,11 @@ class _Step:
     read: str
     places: tuple[Index, ...]
     axes: tuple[tuple[Index, Index, Relation], ...]
+
+    @property
+    def laps(self) -> bool:
+        """Does anything go round?"""
+        return any(isinstance(r.index, Lap) for r in self.sizes)
 
     @property
     def key(self) -> tuple[str, tuple[Index, ...], tuple[Index, ...]]:
