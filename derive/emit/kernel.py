@@ -267,10 +267,7 @@ class _Writer:
             sizes = [self.integer(loop.high[0]) for loop in nest.outer]
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
             self.put("for item in range(first, last):", True)
-            for k, loop in enumerate(nest.outer):
-                below = " * ".join(sizes[k + 1 :])
-                below = f"({below})" if len(sizes) - k > 2 else below
-                text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
+            for loop, text in zip(nest.outer, digits("item", sizes), strict=True):
                 self.put(f"{self.names[loop.index]} = {text}")
         for loop in nest.target:
             self.step(loop)
@@ -411,6 +408,16 @@ def _polynomial(factor: sp.Expr) -> bool:
     if factor.is_Pow and factor.exp.is_Integer:
         return bool(factor.exp > 0) and _polynomial(factor.base)
     return (factor.is_Add or factor.is_Mul) and all(_polynomial(a) for a in factor.args)
+
+
+def digits(number: str, sizes: Sequence[str]) -> list[str]:
+    """The digits of a number in a mixed radix, as texts; the last goes fastest, the first has no end."""
+    found = []
+    for k, size in enumerate(sizes):
+        below = " * ".join(sizes[k + 1 :])
+        below = f"({below})" if len(sizes) - k > 2 else below
+        found.append(number + (f" // {below}" if below else "") + (f" % {size}" if k else ""))
+    return found
 
 
 def _matched(text: str) -> bool:

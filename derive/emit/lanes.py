@@ -34,7 +34,7 @@ from derive.emit.forms import (
     Tiling,
     Twos,
 )
-from derive.emit.kernel import _polynomial, counted, needed
+from derive.emit.kernel import _polynomial, counted, digits, needed
 from derive.emit.planes import PlanesWriter
 from derive.emit.printing import UNARY, signed
 from derive.emit.tiled import TiledWriter
@@ -297,10 +297,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                 self.put(f"for {self.names[outer[0]]} in range(first, last):", True)
                 return
             self.put("for item in range(first, last):", True)
-            for k, i in enumerate(outer):
-                below = " * ".join(sizes[k + 1 :])
-                below = f"({below})" if len(sizes) - k > 2 else below
-                text = "item" + (f" // {below}" if below else "") + (f" % {sizes[k]}" if k else "")
+            for i, text in zip(outer, digits("item", sizes), strict=True):
                 by = f" * {self.b.lines}" if i == self.b.plane else ""
                 self.put(f"{self.names[i]} = {text}{by}")
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 import sympy as sp
 
 from derive.emit.choice import NO_WAY, Offer, Way
-from derive.emit.kernel import needed
+from derive.emit.kernel import digits, needed
 from derive.emit.vectors import Block, NoVector, VectorWriter, fused
 from derive.language import Index
 from derive.lower.loops import Assign, Nest, Test
@@ -72,11 +72,10 @@ class _RowsWriter(VectorWriter):
         self.put(f"blocks = ceil_div({size}, {block})")
         self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
         self.put("for item in range(first, last):", True)
-        for k, i in enumerate(outer):
-            below = " * ".join(sizes[k + 1 :])
-            below = f"({below})" if len(sizes) - k > 2 else below
-            self.put(f"{self.names[i]} = item // {below}" + (f" % {sizes[k]}" if k else ""))
-        self.put(f"start = item{' % blocks' if outer else ''} * ({block})")
+        *parts, last = digits("item", sizes)
+        for i, text in zip(outer, parts, strict=True):
+            self.put(f"{self.names[i]} = {text}")
+        self.put(f"start = {last} * ({block})")
         names, taken, depth = dict(self.names), set(self.taken), self.depth
         self.put(f"if start + {block} <= {size}:", True)
         self.put("active = lanes.where(True)")

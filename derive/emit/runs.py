@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import sympy as sp
 
 from derive.emit.choice import Offer, Way, choice_source
-from derive.emit.kernel import TaskSource, _wrapped, _Writer
+from derive.emit.kernel import TaskSource, _wrapped, _Writer, digits
 from derive.language import Index, extent
 from derive.lower.loops import Loop, Nest, expressions
 from derive.lower.runs import Axis, Copied, Run
@@ -165,11 +165,10 @@ class _RunsWriter(_Writer):
         sizes = [*map(self.size, first), "blocks"]
         self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
         self.put("for item in range(first, last):", True)
-        for k, i in enumerate(first):
-            below = " * ".join(sizes[k + 1 :])
-            below = f"({below})" if len(sizes) - k > 2 else below
-            self.put(f"{self.names[i]} = item // {below}" + (f" % {sizes[k]}" if k else ""))
-        self.put("block = item % blocks * tile.lines" if first else "block = item * tile.lines")
+        *parts, block = digits("item", sizes)
+        for i, text in zip(first, parts, strict=True):
+            self.put(f"{self.names[i]} = {text}")
+        self.put(f"block = {block} * tile.lines")
         self.put(f"for {self.names[last]} in range(block, min(block + tile.lines, {self.size(last)})):", True)
 
     def each_place(self, axes: Sequence[Axis]) -> None:

@@ -8,7 +8,7 @@ The emitted module gets, for one equation,
 from __future__ import annotations
 
 from derive.emit.choice import NO_WAY, Offer, Way
-from derive.emit.kernel import needed
+from derive.emit.kernel import digits, needed
 from derive.emit.vectors import Block, NoVector, VectorWriter
 from derive.lower.loops import Nest
 from derive.lower.strewn import Strewn
@@ -52,14 +52,8 @@ class _StrewnWriter(VectorWriter):
         sizes = [self.integer(self.eq.relation.size(i)) for i in way.outer]
         self.put(f"first, last = share({' * '.join(sizes) or '1'}, task, tasks)")
         self.put("for item in range(first, last):", True)
-        for k, i in enumerate(way.outer):
-            below = " * ".join(sizes[k + 1 :])
-            below = f"({below})" if len(sizes) - k > 2 else below
-            self.put(
-                f"{self.names[i]} = item"
-                + (f" // {below}" if below else "")
-                + (f" % {sizes[k]}" if k else "")
-            )
+        for i, text in zip(way.outer, digits("item", sizes), strict=True):
+            self.put(f"{self.names[i]} = {text}")
         line, target, row = self.depth, self.eq.target, self.names[way.row]
         if self.adds:
             self.put("if add == 0:", True)
