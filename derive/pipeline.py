@@ -278,7 +278,7 @@ class _Book:
         if fast is not None and fast.pair is None:
             offers = [
                 *(winograd_offer(nest, slid, title) for slid in windows(fast)),
-                lanes_offer(nest, ways, title, fast.columns, fast.steps),
+                lanes_offer(nest, ways, title, fast),
                 contraction_offer(nest, fast, title),
             ]
         elif fast is not None:

@@ -10,7 +10,7 @@ from derive.emit.contraction import FEW
 from derive.emit.inplace import CLASS
 from derive.emit.separable import FAR
 from derive.emit.vectors import NoVector
-from derive.language import Index
+from derive.lower.contraction import Contraction
 from derive.lower.lanes import Lanes
 from derive.lower.slide import Fold, Slide
 
@@ -39,15 +39,16 @@ class Form:
         """That say when it is taken."""
         raise NotImplementedError
 
-    def shares_little(self, columns: Sequence[Index], steps: Sequence[Index]) -> list[str]:
+    def shares_little(self, c: Contraction | None) -> list[str]:
         """The same beside a contraction, which has little to share: few columns, or a single step to add."""
-        size = self.writer.size
-        if not columns and not steps:
+        if c is None:
             return []
-        few = self.few(" * ".join(map(size, columns)))
-        if steps:
-            few += f" or {' * '.join(map(size, steps))} <= 1"
+        few = " or ".join(self.little(c))
         return [f"({few})" if " or " in few else few]
+
+    def little(self, c: Contraction) -> list[str]:
+        columns, steps = (" * ".join(map(self.writer.size, group)) for group in (c.columns, c.steps))
+        return [self.few(columns), f"{steps} <= 1"]
 
     def few(self, columns: str) -> str:
         return f"{columns} <= {FEW}"
@@ -62,6 +63,19 @@ class OverLanes(Form):
 
     way: Lanes
 
+    def little(self, c: Contraction) -> list[str]:
+        """Or few rows, whose other operand is read as it lies: a matrix times a vector."""
+        return [*super().little(c), *self.few_rows(c)]
+
+    def few_rows(self, c: Contraction) -> list[str]:
+        lane, w = self.way.lane, self.writer
+        reads = [r for r in w.eq.reads if lane in r.indices]
+        if lane not in (*c.columns, *c.steps) or c.pair is not None or not reads:
+            return []
+        tests = [f"{' * '.join(map(w.size, c.rows))} <= {FEW}"]
+        tests += [f"{w.names[r]}.stride({r.indices.index(lane)}) == 1" for r in reads]
+        return [f"({' and '.join(tests)})"]
+
     def source(self) -> list[str]:
         return [self.writer.over_lanes(self.way, self.title)]
 
@@ -75,6 +89,9 @@ class OverLanes(Form):
 @dataclass(frozen=True)
 class OverBlocks(OverLanes):
     """The same for several vectors of lanes at a time, where there could be several planes instead."""
+
+    def little(self, c: Contraction) -> list[str]:
+        return self.few_rows(c) or super().little(c)
 
     def source(self) -> list[str]:
         return [self.writer.over_lanes(self.way, self.title, beside=True)]
@@ -106,6 +123,11 @@ class Sliding(Form):
             rooms.append("integer_scratch: IntegerScratch")
             asks.append(f"integer_scratch={self.title}_table")
         return [*parts, self.task(w.signature(*rooms), f"({', '.join(asks)})" if asks else "")]
+
+    def little(self, c: Contraction) -> list[str]:
+        """Where there is nothing to add, only lanes that are not all empty: a plane may be one place."""
+        columns, alone = super().little(c)
+        return [columns, f"({alone} and tile.lanes.width <= 8 * {self.writer.size(self.way.lane.place)})"]
 
     def before(self) -> list[str]:
         """Further functions of the integers. NoVector if there is no form for what windows read."""
@@ -266,7 +288,7 @@ class Planes(Sliding):
             f"{self.needs()} <= {MOST}",
         ]
 
-    def shares_little(self, columns: Sequence[Index], steps: Sequence[Index]) -> list[str]:
+    def shares_little(self, c: Contraction | None) -> list[str]:
         """How many outputs suit it, the tests say."""
         return []
 

@@ -41,6 +41,7 @@ from derive.emit.tiled import TiledWriter
 from derive.emit.twos import TwosWriter
 from derive.emit.vectors import READ, Block, NoVector, fused, magnitude, one_call
 from derive.language import Index, Real, extent, finite
+from derive.lower.contraction import Contraction
 from derive.lower.lanes import Lanes
 from derive.lower.loops import Assign, CeilDiv, Divides, FloorDiv, Loop, Nest, ResidueLoop, Step, Test
 from derive.lower.slide import Slide, folds, slides
@@ -51,26 +52,25 @@ EVERY = {2: "_in_place_by_twos", 1: "_in_place"}
 MOST_COMPARED = 64  # places tried one by one, where plain loops would take one from a read
 
 
-def lanes_offer(
-    nest: Nest, ways: Sequence[Lanes], name: str, few: Sequence[Index] = (), steps: Sequence[Index] = ()
-) -> Offer:
+def lanes_offer(nest: Nest, ways: Sequence[Lanes], name: str, beside: Contraction | None = None) -> Offer:
     """Every way that has a form in lanes.
 
-    Beside a contraction they are for where that has little to share: a `few` columns, or a single one of `steps` to add.
+    Beside a contraction they are for where that has little to share: few columns, few rows, or a single step to add.
     """
     gathers = nest.strategy == "gather" and nest.equation.reduce == "sum"
     if gathers and len(needed(nest)) == 1 and counted(nest) is not None:
         return NO_WAY  # there is nothing to do but to count
-    return LanesWriter(nest, ways).offer(name, few, steps)
+    return LanesWriter(nest, ways, beside).offer(name)
 
 
 class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
-    def __init__(self, nest: Nest, ways: Sequence[Lanes]) -> None:
+    def __init__(self, nest: Nest, ways: Sequence[Lanes], contraction: Contraction | None = None) -> None:
         super().__init__(nest, clears=True)
+        self.contraction = contraction
         self.ways, self.slides, self.folds = ways, slides(nest.equation), folds(nest.equation)
         self.taken_ways: list[Lanes] = []
 
-    def offer(self, name: str, few: Sequence[Index], steps: Sequence[Index]) -> Offer:
+    def offer(self, name: str) -> Offer:
         views, integers, self.reals = self.named()
         self.integers = self.told(integers, self.mentioned())
         self.views = [self.names[v] for v in views]
@@ -79,7 +79,7 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         made = tuple(
             Way(
                 form.title,
-                " and ".join([*form.shares_little(few, steps), *form.tests()]),
+                " and ".join([*form.shares_little(self.contraction), *form.tests()]),
                 parts,
                 form.describe(),
             )
@@ -249,7 +249,9 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         beside = self.b.plane is None and self.vectors_beside(way)
         if self.b.plane is not None and self.streams() > 1:
             self.b.lines = "tile.few"
-        self.share(way, "tile.lines * lanes.width" if beside else "lanes.width")
+        self.share(
+            way, "tile.lines * lanes.width" if beside else "lanes.width", beside and self.shares_spans(way)
+        )
         if beside:
             self.over_blocks(way)
         else:
@@ -264,10 +266,14 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         return sum(self.b.plane in r.indices and bool(self.moving(r)) for r in self.eq.reads)
 
     def rather_blocks(self, way: Lanes) -> bool:
-        """Are vectors side by side better than planes, if there are enough of them? Where planes have no bounds to share."""
+        """Are vectors side by side better than planes, if there are enough of them? Where planes have no bounds to share.
+
+        A matrix times a vector, too, which is a contraction of one plane.
+        """
         self.b = Block(dict(way.moves), way)
         self.b.plane = self.planes(way, needed(replace(self.nest, inner=way.inner)))
-        return self.b.plane is not None and self.streams() > 0 and self.vectors_beside(way)
+        alone = self.contraction is not None and way.lane in self.contraction.columns
+        return self.b.plane is not None and (alone or self.streams() > 0) and self.vectors_beside(way)
 
     def vectors_beside(self, way: Lanes) -> bool:
         """May several vectors follow each other along the lanes? Then loops that they share read more at each place."""
@@ -276,8 +282,8 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         ends = any(e.has(way.last) for s in steps if isinstance(s, Loop) for e in (*s.low, *s.high))
         return bool(steps) and plain and not ends and way.stride == 1 and not (way.bound or self.eq.at)
 
-    def share(self, way: Lanes, block: str = "lanes.width") -> None:
-        """Loops over the outer indices, shared among tasks; without any, blocks of lanes are shared."""
+    def share(self, way: Lanes, block: str = "lanes.width", spans: bool = False) -> None:
+        """Loops over the outer indices, shared among tasks; without any, or if `spans`, so are blocks of lanes."""
         outer = way.outer
         if not outer and way.bound:
             self.put("if task == 0:", True)
@@ -292,14 +298,25 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
                 self.used.add("ceil_div")
                 self.put(f"planes = ceil_div({self.size(self.b.plane)}, {self.b.lines})")
                 sizes[outer.index(self.b.plane)] = "planes"
+            if spans:
+                self.used.add("ceil_div")
+                self.put(f"spans = ceil_div({self.size(way.lane)}, {block})")
+                sizes.append("spans")
             self.put(f"first, last = share({' * '.join(sizes)}, task, tasks)")
-            if len(outer) == 1 and self.b.plane is None:
+            if len(outer) == 1 and self.b.plane is None and not spans:
                 self.put(f"for {self.names[outer[0]]} in range(first, last):", True)
                 return
             self.put("for item in range(first, last):", True)
-            for i, text in zip(outer, digits("item", sizes), strict=True):
+            parts = digits("item", sizes)
+            if spans:
+                self.put(f"span = {parts.pop()}")
+            for i, text in zip(outer, parts, strict=True):
                 by = f" * {self.b.lines}" if i == self.b.plane else ""
                 self.put(f"{self.names[i]} = {text}{by}")
+
+    def shares_spans(self, way: Lanes) -> bool:
+        """Do tasks share a line, too? A matrix times a vector has one."""
+        return bool(way.outer) and self.contraction is not None
 
     def planes(self, way: Lanes, steps: Sequence[Step]) -> Index | None:
         """An index that nothing holds: a few of its planes at a time, since they share masks and bounds."""
@@ -358,8 +375,11 @@ class LanesWriter(TiledWriter, TwosWriter, PlanesWriter):
         self.turn_away(way, steps)
         self.outside(steps)
         self.put("block = tile.lines * lanes.width")
-        low, high = ("0", size) if way.outer else ("first * block", f"min({size}, last * block)")
-        self.put(f"for start in range({low}, {high}, block):", True)
+        if self.shares_spans(way):
+            self.put("start = span * block")
+        else:
+            low, high = ("0", size) if way.outer else ("first * block", f"min({size}, last * block)")
+            self.put(f"for start in range({low}, {high}, block):", True)
         names, taken, depth = dict(self.names), set(self.taken), self.depth
         self.put(f"if start + block <= {size}:", True)
         self.b.beside = v

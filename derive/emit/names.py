@@ -33,7 +33,7 @@ OWN = frozenset({
     "more", "more_lines", "most", "needed", "next_at", "next_row", "nowhere", "np", "offset", "only",
     "origin", "other", "outputs", "over", "part", "parts", "patch", "phase", "pitch", "place", "places",
     "plane", "planes", "points", "range", "reach", "read_at", "read_from", "result", "room", "row", "rows",
-    "runs", "scale", "scratch", "second_at", "shared", "sharing", "single", "sooner", "span", "spills",
+    "runs", "scale", "scratch", "second_at", "shared", "sharing", "single", "sooner", "span", "spans", "spills",
     "square", "start", "steps", "stretch", "stretches", "sums", "taken", "tall", "tap", "tapped", "taps",
     "taps_here", "tasks", "there", "third_at", "threes", "tile", "to", "to_at", "top", "total", "turn", "u",
     "unit", "units", "value", "value_at", "vectors", "weight", "weights", "whole", "wide", "woven"

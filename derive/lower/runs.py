@@ -276,11 +276,6 @@ class _Step:
     axes: tuple[tuple[Index, Index, Relation], ...]
 
     @property
-    def laps(self) -> bool:
-        """Does anything go round?"""
-        return any(isinstance(r.index, Lap) for r in self.sizes)
-
-    @property
     def key(self) -> tuple[str, tuple[Index, ...], tuple[Index, ...]]:
         """In what pieces of one copy agree."""
         return self.read, self.places, tuple(row for row, *_ in self.axes)

@@ -1090,21 +1090,23 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_fold_x_planes
     if (
-        (O <= 2 or (bounded(P0, P1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(P0,
+            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
         and P1 < K1
         and x.stride(4) == 1
         and d1 == 2
     ):
         return y_from_w_x_fold_x_in_place_by_twos
     if (
-        (O <= 2 or (bounded(P0, P1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(P0,
+            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
         and P1 < K1
         and x.stride(4) == 1
         and d1 == 1
     ):
         return y_from_w_x_fold_x_in_place
     if (
-        (O <= 2 or C * K0 * K1 <= 1)
+        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
         and P1 < K1
         and tile.lines * tile.lanes.width > P1
         and bounded(P0, P1) <= 1024
@@ -1112,7 +1114,12 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
             s1) <= 256 * tile.steps
     ):
         return y_from_w_x_fold_x
-    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X4 and P1 <= K1:
+    if (
+        (O <= 2 or C * K0 * K1 <= 1 or (N * P0 * P1 <= 2 and w.stride(4) == 1))
+        and tile.lanes.width <= K1
+        and tile.lanes.width <= X4
+        and P1 <= K1
+    ):
         return y_from_w_x_over_k1
     if (
         (O <= 2 or C * K0 * K1 <= 1)
@@ -1140,7 +1147,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_planes
     if (
-        (O <= 2 or (bounded(K0, K1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(K0,
+            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -1148,7 +1156,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place_by_twos
     if (
-        (O <= 2 or (bounded(K0, K1) >= 8 and 2 * O <= tile.lanes.width) or C * K0 * K1 <= 1)
+        (O <= 2 or (bounded(K0,
+            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -1156,7 +1165,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place
     if (
-        (O <= 2 or C * K0 * K1 <= 1)
+        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps
@@ -2765,7 +2774,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_planes
     if (
-        (C <= 2 or (bounded(K0, K1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(K0,
+            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2775,7 +2785,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
-        (C <= 2 or (bounded(K0, K1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(K0,
+            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2785,7 +2796,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps
@@ -2809,7 +2820,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_planes
     if (
-        (C <= 2 or (bounded(P0, P1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(P0,
+            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36
@@ -2819,7 +2831,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
-        (C <= 2 or (bounded(P0, P1) >= 8 and 2 * C <= tile.lanes.width) or O * K0 * K1 <= 1)
+        (C <= 2 or (bounded(P0,
+            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36
@@ -2829,7 +2842,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place
     if (
-        (C <= 2 or O * K0 * K1 <= 1)
+        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps

@@ -101,6 +101,47 @@ def y_from_w_x_over_i(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add:
 
 
 @task
+def y_from_w_x_over_o_side_by_side(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile,
+        task: int, tasks: int) -> None:
+    """Lanes over o."""
+    lanes = tile.lanes
+    spans = ceil_div(O, tile.lines * lanes.width)
+    first, last = share(N * spans, task, tasks)
+    for item in range(first, last):
+        span = item % spans
+        n = item // spans
+        block = tile.lines * lanes.width
+        start = span * block
+        if start + block <= O:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for i in range(I):
+                for u in range(tile.lines):
+                    o = start + u * lanes.width
+                    w_lanes = lanes.read(w.line((o, i), (1, 0)))
+                    totals[0, u] = fma(lanes.fill(x[n, i]), w_lanes, totals[0, u])
+            for u in range(tile.lines):
+                o = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(y.line((n, o), (0, 1)), active)
+                lanes.write_where(y.line((n, o), (0, 1)), result, active)
+        else:
+            for o in range(start, O, lanes.width):
+                count = min(lanes.width, O - o)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for i in range(I):
+                    w_lanes = lanes.read_where(w.line((o, i), (1, 0)), active)
+                    total = fma(lanes.fill(x[n, i]), w_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, o), (0, 1)), active)
+                lanes.write_where(y.line((n, o), (0, 1)), total, active)
+
+
+@task
 def y_from_w_x_over_o(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile, task: int,
         tasks: int) -> None:
     """Lanes over o."""
@@ -212,18 +253,29 @@ def y_from_w_x_in_blocks(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, a
                 lines)
 
 
-@choice(y_from_w_x_over_i, y_from_w_x_over_o, y_from_w_x_in_blocks, y_from_w_x_plain)
+@choice(y_from_w_x_over_i, y_from_w_x_over_o_side_by_side, y_from_w_x_over_o, y_from_w_x_in_blocks,
+    y_from_w_x_plain)
 def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, tile: Tile) -> Task[...]:
     """y[n,o] += sum[i] w[o,i]*x[n,i]
 
     lanes over i, combined at the end
+    or lanes over o, vectors side by side
     or lanes over o
     or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
     else gather, tasks share n o
     """
-    if (O <= 2 or I <= 1) and tile.lanes.width <= I:
+    if (O <= 2 or I <= 1 or (N <= 2 and w.stride(1) == 1 and x.stride(1) == 1)) and tile.lanes.width <= I:
         return y_from_w_x_over_i
-    if (O <= 2 or I <= 1) and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I)):
+    if (
+        (N <= 2 and w.stride(0) == 1)
+        and tile.lines * tile.lanes.width <= O
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I))
+    ):
+        return y_from_w_x_over_o_side_by_side
+    if (
+        (O <= 2 or I <= 1 or (N <= 2 and w.stride(0) == 1))
+        and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I))
+    ):
         return y_from_w_x_over_o
     if suits(tile, N, O, I):
         return y_from_w_x_in_blocks
@@ -592,7 +644,7 @@ DEFINITION = Definition(
         ),
     },
     report=(
-        'y_from_w_x: lanes over i, combined at the end, or lanes over o, or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
+        'y_from_w_x: lanes over i, combined at the end, or lanes over o, vectors side by side, or lanes over o, or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables; else gather, tasks share n o',
         'y_from_b: lanes over o, or lanes over n; else gather, tasks share n',
         'gb_from_gy: lanes over o, or lanes over n, combined at the end; else gather, tasks share o',
     ),

@@ -321,9 +321,19 @@ def y_from_w_x(y: Real3, w: Real4, x: Real3, N: int, O: int, P0: int, C: int, K0
     or contraction: rows n, columns o, steps c k0, batch p0; w in panels, x through offset tables
     else gather, tasks share n o
     """
-    if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= K0 and tile.lanes.width <= X2 and P0 <= K0:
+    if (
+        (O <= 2 or C * K0 <= 1 or (N <= 2 and w.stride(3) == 1))
+        and tile.lanes.width <= K0
+        and tile.lanes.width <= X2
+        and P0 <= K0
+    ):
         return y_from_w_x_over_k0
-    if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= O and y.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        (O <= 2 or C * K0 <= 1 or (N <= 2 and w.stride(0) == 1))
+        and tile.lanes.width <= O
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+    ):
         return y_from_w_x_over_o
     if (O <= 2 or C * K0 <= 1) and tile.lanes.width <= 8 * P0:
         return y_from_w_x_over_p0

@@ -357,9 +357,19 @@ def y_from_w_x(y: Real4, w: Real6, x: Real4, N: int, O: int, P0: int, P1: int, C
     or contraction: rows n, columns o, steps c k0 k1, batch p0 p1; w in panels, x through offset tables
     else gather, tasks share n o p0
     """
-    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= K1 and tile.lanes.width <= X3 and P1 <= K1:
+    if (
+        (O <= 2 or C * K0 * K1 <= 1 or (N <= 2 and w.stride(5) == 1))
+        and tile.lanes.width <= K1
+        and tile.lanes.width <= X3
+        and P1 <= K1
+    ):
         return y_from_w_x_over_k1
-    if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= O and y.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        (O <= 2 or C * K0 * K1 <= 1 or (N <= 2 and w.stride(0) == 1))
+        and tile.lanes.width <= O
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+    ):
         return y_from_w_x_over_o
     if (O <= 2 or C * K0 * K1 <= 1) and tile.lanes.width <= 8 * P1:
         return y_from_w_x_over_p1

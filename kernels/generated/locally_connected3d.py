@@ -390,9 +390,19 @@ def y_from_w_x(y: Real5, w: Real8, x: Real5, N: int, O: int, P0: int, P1: int, P
     or contraction: rows n, columns o, steps c k0 k1 k2, batch p0 p1 p2; w in panels, x through offset tables
     else gather, tasks share n o p0 p1
     """
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= K2 and tile.lanes.width <= X4 and P2 <= K2:
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1 or (N <= 2 and w.stride(7) == 1))
+        and tile.lanes.width <= K2
+        and tile.lanes.width <= X4
+        and P2 <= K2
+    ):
         return y_from_w_x_over_k2
-    if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= O and y.stride(1) == 1 and w.stride(0) == 1:
+    if (
+        (O <= 2 or C * K0 * K1 * K2 <= 1 or (N <= 2 and w.stride(0) == 1))
+        and tile.lanes.width <= O
+        and y.stride(1) == 1
+        and w.stride(0) == 1
+    ):
         return y_from_w_x_over_o
     if (O <= 2 or C * K0 * K1 * K2 <= 1) and tile.lanes.width <= 8 * P2:
         return y_from_w_x_over_p2

@@ -80,43 +80,45 @@ def y_from_w_z_over_p2_side_by_side(y: Real5, w: Real3, z: Real6, N: int, M: int
         O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * M * P0 * P1, task, tasks)
+    spans = ceil_div(P2, tile.lines * lanes.width)
+    first, last = share(N * M * P0 * P1 * spans, task, tasks)
     for item in range(first, last):
-        n = item // (M * P0 * P1)
-        m = item // (P0 * P1) % M
-        p0 = item // P1 % P0
-        p1 = item % P1
+        span = item % spans
+        n = item // (M * P0 * P1 * spans)
+        m = item // (P0 * P1 * spans) % M
+        p0 = item // (P1 * spans) % P0
+        p1 = item // spans % P1
         block = tile.lines * lanes.width
-        for start in range(0, P2, block):
-            if start + block <= P2:
-                active = lanes.where(True)
-                totals = tile.column()
-                for u in range(tile.lines):
-                    totals[0, u] = lanes.zero()
+        start = span * block
+        if start + block <= P2:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for g in range(G):
+                for o in range(O):
+                    for u in range(tile.lines):
+                        p2 = start + u * lanes.width
+                        z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
+                        totals[0, u] = fma(lanes.fill(w[m, g, o]), z_lanes, totals[0, u])
+            for u in range(tile.lines):
+                p2 = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
+        else:
+            for p2 in range(start, P2, lanes.width):
+                count = min(lanes.width, P2 - p2)
+                active = lanes.first(count)
+                total = lanes.zero()
                 for g in range(G):
                     for o in range(O):
-                        for u in range(tile.lines):
-                            p2 = start + u * lanes.width
-                            z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)))
-                            totals[0, u] = fma(lanes.fill(w[m, g, o]), z_lanes, totals[0, u])
-                for u in range(tile.lines):
-                    p2 = start + u * lanes.width
-                    result = totals[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                    lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), result, active)
-            else:
-                for p2 in range(start, P2, lanes.width):
-                    count = min(lanes.width, P2 - p2)
-                    active = lanes.first(count)
-                    total = lanes.zero()
-                    for g in range(G):
-                        for o in range(O):
-                            z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                            total = fma(lanes.fill(w[m, g, o]), z_lanes, total)
-                    if add != 0:
-                        total = total + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                    lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
+                        z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                        total = fma(lanes.fill(w[m, g, o]), z_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                lanes.write_where(y.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), total, active)
 
 
 @task
@@ -320,7 +322,10 @@ def y_from_w_z(y: Real5, w: Real3, z: Real6, N: int, M: int, P0: int, P1: int, P
         return y_from_w_z_over_p2_side_by_side
     if (M <= 2 or G * O <= 1) and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > O)):
         return y_from_w_z_over_p2
-    if (M <= 2 or G * O <= 1) and tile.lanes.width <= O:
+    if (
+        (M <= 2 or G * O <= 1 or (N * P0 * P1 * P2 <= 2 and w.stride(2) == 1 and z.stride(2) == 1))
+        and tile.lanes.width <= O
+    ):
         return y_from_w_z_over_o
     if suits(tile, N * P0 * P1 * P2, M, G * O):
         return y_from_w_z_in_blocks
@@ -607,45 +612,47 @@ def gw_from_gy_z_over_o_side_by_side(gw: Real3, gy: Real5, z: Real6, N: int, M: 
         G: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over o."""
     lanes = tile.lanes
-    first, last = share(M * G, task, tasks)
+    spans = ceil_div(O, tile.lines * lanes.width)
+    first, last = share(M * G * spans, task, tasks)
     for item in range(first, last):
-        m = item // G
-        g = item % G
+        span = item % spans
+        m = item // (G * spans)
+        g = item // spans % G
         block = tile.lines * lanes.width
-        for start in range(0, O, block):
-            if start + block <= O:
-                active = lanes.where(True)
-                totals = tile.column()
-                for u in range(tile.lines):
-                    totals[0, u] = lanes.zero()
+        start = span * block
+        if start + block <= O:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for n in range(N):
+                for p0 in range(P0):
+                    for p1 in range(P1):
+                        for p2 in range(P2):
+                            for u in range(tile.lines):
+                                o = start + u * lanes.width
+                                z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)))
+                                totals[0, u] = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, totals[0, u])
+            for u in range(tile.lines):
+                o = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
+                lanes.write_where(gw.line((m, g, o), (0, 0, 1)), result, active)
+        else:
+            for o in range(start, O, lanes.width):
+                count = min(lanes.width, O - o)
+                active = lanes.first(count)
+                total = lanes.zero()
                 for n in range(N):
                     for p0 in range(P0):
                         for p1 in range(P1):
                             for p2 in range(P2):
-                                for u in range(tile.lines):
-                                    o = start + u * lanes.width
-                                    z_lanes = lanes.read(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)))
-                                    totals[0, u] = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, totals[0, u])
-                for u in range(tile.lines):
-                    o = start + u * lanes.width
-                    result = totals[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
-                    lanes.write_where(gw.line((m, g, o), (0, 0, 1)), result, active)
-            else:
-                for o in range(start, O, lanes.width):
-                    count = min(lanes.width, O - o)
-                    active = lanes.first(count)
-                    total = lanes.zero()
-                    for n in range(N):
-                        for p0 in range(P0):
-                            for p1 in range(P1):
-                                for p2 in range(P2):
-                                    z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
-                                    total = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, total)
-                    if add != 0:
-                        total = total + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
-                    lanes.write_where(gw.line((m, g, o), (0, 0, 1)), total, active)
+                                z_lanes = lanes.read_where(z.line((n, g, o, p0, p1, p2), (0, 0, 1, 0, 0, 0)), active)
+                                total = fma(lanes.fill(gy[n, m, p0, p1, p2]), z_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(gw.line((m, g, o), (0, 0, 1)), active)
+                lanes.write_where(gw.line((m, g, o), (0, 0, 1)), total, active)
 
 
 @task
@@ -797,7 +804,10 @@ def gw_from_gy_z(gw: Real3, gy: Real5, z: Real6, N: int, M: int, P0: int, P1: in
     or contraction: rows g o, columns m, steps n p0 p1 p2, batch -; gy in panels, z through offset tables
     else gather, tasks share m g
     """
-    if (M <= 2 or N * P0 * P1 * P2 <= 1) and tile.lanes.width <= P2:
+    if (
+        (M <= 2 or N * P0 * P1 * P2 <= 1 or (G * O <= 2 and gy.stride(4) == 1 and z.stride(5) == 1))
+        and tile.lanes.width <= P2
+    ):
         return gw_from_gy_z_over_p2
     if (
         (M <= 2 or N * P0 * P1 * P2 <= 1)
@@ -843,42 +853,44 @@ def gz_from_gy_w_over_p2_side_by_side(gz: Real6, gy: Real5, w: Real3, N: int, M:
         G: int, O: int, add: int, tile: Tile, task: int, tasks: int) -> None:
     """Lanes over p2."""
     lanes = tile.lanes
-    first, last = share(N * G * O * P0 * P1, task, tasks)
+    spans = ceil_div(P2, tile.lines * lanes.width)
+    first, last = share(N * G * O * P0 * P1 * spans, task, tasks)
     for item in range(first, last):
-        n = item // (G * O * P0 * P1)
-        g = item // (O * P0 * P1) % G
-        o = item // (P0 * P1) % O
-        p0 = item // P1 % P0
-        p1 = item % P1
+        span = item % spans
+        n = item // (G * O * P0 * P1 * spans)
+        g = item // (O * P0 * P1 * spans) % G
+        o = item // (P0 * P1 * spans) % O
+        p0 = item // (P1 * spans) % P0
+        p1 = item // spans % P1
         block = tile.lines * lanes.width
-        for start in range(0, P2, block):
-            if start + block <= P2:
-                active = lanes.where(True)
-                totals = tile.column()
-                for u in range(tile.lines):
-                    totals[0, u] = lanes.zero()
-                for m in range(M):
-                    for u in range(tile.lines):
-                        p2 = start + u * lanes.width
-                        gy_lanes = lanes.read(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)))
-                        totals[0, u] = fma(lanes.fill(w[m, g, o]), gy_lanes, totals[0, u])
+        start = span * block
+        if start + block <= P2:
+            active = lanes.where(True)
+            totals = tile.column()
+            for u in range(tile.lines):
+                totals[0, u] = lanes.zero()
+            for m in range(M):
                 for u in range(tile.lines):
                     p2 = start + u * lanes.width
-                    result = totals[0, u]
-                    if add != 0:
-                        result = result + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
-            else:
-                for p2 in range(start, P2, lanes.width):
-                    count = min(lanes.width, P2 - p2)
-                    active = lanes.first(count)
-                    total = lanes.zero()
-                    for m in range(M):
-                        gy_lanes = lanes.read_where(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
-                        total = fma(lanes.fill(w[m, g, o]), gy_lanes, total)
-                    if add != 0:
-                        total = total + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
-                    lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
+                    gy_lanes = lanes.read(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)))
+                    totals[0, u] = fma(lanes.fill(w[m, g, o]), gy_lanes, totals[0, u])
+            for u in range(tile.lines):
+                p2 = start + u * lanes.width
+                result = totals[0, u]
+                if add != 0:
+                    result = result + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), result, active)
+        else:
+            for p2 in range(start, P2, lanes.width):
+                count = min(lanes.width, P2 - p2)
+                active = lanes.first(count)
+                total = lanes.zero()
+                for m in range(M):
+                    gy_lanes = lanes.read_where(gy.line((n, m, p0, p1, p2), (0, 0, 0, 0, 1)), active)
+                    total = fma(lanes.fill(w[m, g, o]), gy_lanes, total)
+                if add != 0:
+                    total = total + lanes.read_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), active)
+                lanes.write_where(gz.line((n, g, o, p0, p1, p2), (0, 0, 0, 0, 0, 1)), total, active)
 
 
 @task
@@ -1080,7 +1092,10 @@ def gz_from_gy_w(gz: Real6, gy: Real5, w: Real3, N: int, M: int, P0: int, P1: in
         return gz_from_gy_w_over_p2_side_by_side
     if (G * O <= 2 or M <= 1) and (tile.lanes.width <= P2 or (tile.lanes.width <= 8 * P2 and tile.lanes.width > M)):
         return gz_from_gy_w_over_p2
-    if (G * O <= 2 or M <= 1) and tile.lanes.width <= M:
+    if (
+        (G * O <= 2 or M <= 1 or (N * P0 * P1 * P2 <= 2 and gy.stride(1) == 1 and w.stride(0) == 1))
+        and tile.lanes.width <= M
+    ):
         return gz_from_gy_w_over_m
     if suits(tile, N * P0 * P1 * P2, G * O, M):
         return gz_from_gy_w_in_blocks

@@ -32,8 +32,9 @@ def row_block(tile: Tile) -> int:
 
 @kernel
 def suits(tile: Tile, rows: int, columns: int, steps: int) -> bool:
-    """Are there rows enough to fill a register tile, and sums to keep in it? (Else plain loops do less work.)"""
-    return rows >= tile.pixels and columns >= 1 and steps >= 2
+    """Are there rows, or columns, enough to fill a register tile, or many sums? (Else plain loops do less work.)"""
+    many = rows * columns >= 2 * tile.lanes.width and steps >= tile.depth
+    return min(rows, columns, steps) >= 1 and (max(rows, columns) >= tile.pixels or many)
 
 
 @kernel
