@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from derive.emit.lanes import LanesWriter
 
 
+MANY = 4  # vectors of a sum that pay for combining lanes at its end
 MASKS = "16 * tile.steps"  # integers that tables of masks may take: half of the second cache
 MOST = "256 * tile.steps"  # scalars that a block's copies may take: 2^20, and fewer in the small tiles of exact runs
 
@@ -63,18 +64,25 @@ class OverLanes(Form):
 
     way: Lanes
 
-    def little(self, c: Contraction) -> list[str]:
-        """Or few rows, whose other operand is read as it lies: a matrix times a vector."""
-        return [*super().little(c), *self.few_rows(c)]
-
-    def few_rows(self, c: Contraction) -> list[str]:
+    def shares_little(self, c: Contraction | None) -> list[str]:
+        """And where it reads side by side: blocks read whatever lies anywhere; lanes that are combined, many of them."""
+        if c is None:
+            return []
         lane, w = self.way.lane, self.writer
         reads = [r for r in w.eq.reads if lane in r.indices]
-        if lane not in (*c.columns, *c.steps) or c.pair is not None or not reads:
-            return []
-        tests = [f"{' * '.join(map(w.size, c.rows))} <= {FEW}"]
-        tests += [f"{w.names[r]}.stride({r.indices.index(lane)}) == 1" for r in reads]
-        return [f"({' and '.join(tests)})"]
+        tests = [f"{w.names[r]}.stride({r.indices.index(lane)}) == 1" for r in reads]
+        if self.way.bound and lane in c.steps and len(c.steps) == 1:
+            tests.append(f"{MANY} * tile.lanes.width <= {w.size(lane)}")
+        return [*super().shares_little(c), *tests]
+
+    def little(self, c: Contraction) -> list[str]:
+        """Or few rows, for lanes along the columns or the steps: a matrix times a vector."""
+        if c.pair is not None or self.way.lane not in (*c.columns, *c.steps):
+            return super().little(c)
+        return [*super().little(c), self.few_rows(c)]
+
+    def few_rows(self, c: Contraction) -> str:
+        return f"{' * '.join(map(self.writer.size, c.rows))} <= {FEW}"
 
     def source(self) -> list[str]:
         return [self.writer.over_lanes(self.way, self.title)]
@@ -91,7 +99,7 @@ class OverBlocks(OverLanes):
     """The same for several vectors of lanes at a time, where there could be several planes instead."""
 
     def little(self, c: Contraction) -> list[str]:
-        return self.few_rows(c) or super().little(c)
+        return [self.few_rows(c)] if self.way.lane in c.columns else super().little(c)
 
     def source(self) -> list[str]:
         return [self.writer.over_lanes(self.way, self.title, beside=True)]
@@ -125,9 +133,9 @@ class Sliding(Form):
         return [*parts, self.task(w.signature(*rooms), f"({', '.join(asks)})" if asks else "")]
 
     def little(self, c: Contraction) -> list[str]:
-        """Where there is nothing to add, only lanes that are not all empty: a plane may be one place."""
+        """Where there is nothing to add, only whole vectors: a plane may be one place."""
         columns, alone = super().little(c)
-        return [columns, f"({alone} and tile.lanes.width <= 8 * {self.writer.size(self.way.lane.place)})"]
+        return [columns, f"({alone} and tile.lanes.width <= {self.writer.size(self.way.lane.place)})"]
 
     def before(self) -> list[str]:
         """Further functions of the integers. NoVector if there is no form for what windows read."""

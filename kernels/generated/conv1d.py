@@ -482,7 +482,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     else gather, tasks share n g o
     """
     if (
-        (O <= 2 or (C * K0 <= 1 and tile.lanes.width <= 8 * K0))
+        (O <= 2 or (C * K0 <= 1 and tile.lanes.width <= K0))
         and P0 < K0
         and tile.lines * tile.lanes.width > P0
         and P0 <= 1024
@@ -490,7 +490,8 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     ):
         return y_from_w_x_fold_x
     if (
-        (O <= 2 or C * K0 <= 1 or (N * P0 <= 2 and w.stride(3) == 1))
+        (O <= 2 or C * K0 <= 1 or N * P0 <= 2)
+        and w.stride(3) == 1
         and tile.lanes.width <= K0
         and tile.lanes.width <= X3
         and P0 <= K0
@@ -498,6 +499,8 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
         return y_from_w_x_over_k0
     if (
         (O <= 2 or C * K0 <= 1)
+        and w.stride(0) == 1
+        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -505,7 +508,7 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
     ):
         return y_from_w_x_over_g
     if (
-        (O <= 2 or (C * K0 <= 1 and tile.lanes.width <= 8 * P0))
+        (O <= 2 or (C * K0 <= 1 and tile.lanes.width <= P0))
         and (K0 <= P0 or tile.lanes.width <= P0)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
@@ -1182,6 +1185,8 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     """
     if (
         (C <= 2 or O * K0 <= 1)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1
@@ -1189,13 +1194,13 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_over_g
     if (
-        (C <= 2 or (O * K0 <= 1 and tile.lanes.width <= 8 * X3))
+        (C <= 2 or (O * K0 <= 1 and tile.lanes.width <= X3))
         and (K0 <= X3 or tile.lanes.width <= X3)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):
         return gx_from_gy_w_slide_gy
     if (
-        (C <= 2 or (O * K0 <= 1 and tile.lanes.width <= 8 * X3))
+        (C <= 2 or (O * K0 <= 1 and tile.lanes.width <= X3))
         and (P0 <= X3 or tile.lanes.width <= X3)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, C, K0, X3, a0, d0, s0) <= 256 * tile.steps
     ):

@@ -1091,7 +1091,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_fold_x_planes
     if (
         (O <= 2 or (bounded(P0,
-            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
+            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= K1))
         and P1 < K1
         and x.stride(4) == 1
         and d1 == 2
@@ -1099,14 +1099,14 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_fold_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(P0,
-            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
+            P1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= K1))
         and P1 < K1
         and x.stride(4) == 1
         and d1 == 1
     ):
         return y_from_w_x_fold_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * K1))
+        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= K1))
         and P1 < K1
         and tile.lines * tile.lanes.width > P1
         and bounded(P0, P1) <= 1024
@@ -1115,7 +1115,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_fold_x
     if (
-        (O <= 2 or C * K0 * K1 <= 1 or (N * P0 * P1 <= 2 and w.stride(4) == 1))
+        (O <= 2 or C * K0 * K1 <= 1 or N * P0 * P1 <= 2)
+        and w.stride(4) == 1
         and tile.lanes.width <= K1
         and tile.lanes.width <= X4
         and P1 <= K1
@@ -1123,6 +1124,8 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_k1
     if (
         (O <= 2 or C * K0 * K1 <= 1)
+        and w.stride(0) == 1
+        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -1148,7 +1151,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_slide_x_planes
     if (
         (O <= 2 or (bounded(K0,
-            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
+            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -1157,7 +1160,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_slide_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(K0,
-            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
+            K1) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 <= 1 and tile.lanes.width <= P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and x.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -1165,7 +1168,7 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= 8 * P1))
+        (O <= 2 or (C * K0 * K1 <= 1 and tile.lanes.width <= P1))
         and (K1 <= P1 or tile.lanes.width <= P1)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps
@@ -2750,6 +2753,8 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_winograd_w
     if (
         (C <= 2 or O * K0 * K1 <= 1)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1
@@ -2775,7 +2780,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy_planes
     if (
         (C <= 2 or (bounded(K0,
-            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2786,7 +2791,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
         (C <= 2 or (bounded(K0,
-            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+            K1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gy.stride(4) == 1
         and bounded(K0, K1) <= 36
@@ -2796,7 +2801,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
-        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (K1 <= X4 or tile.lanes.width <= X4)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps
@@ -2821,7 +2826,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_w_planes
     if (
         (C <= 2 or (bounded(P0,
-            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36
@@ -2832,7 +2837,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
         (C <= 2 or (bounded(P0,
-            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+            P1) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and w.stride(4) == 1
         and bounded(P0, P1) <= 36
@@ -2842,7 +2847,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place
     if (
-        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= 8 * X4))
+        (C <= 2 or (O * K0 * K1 <= 1 and tile.lanes.width <= X4))
         and (P1 <= X4 or tile.lanes.width <= X4)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, C, K0, K1, X3, X4, a0, a1, d0, d1, s0,
             s1) <= 256 * tile.steps

@@ -959,7 +959,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     """
     if (
         (O <= 2 or (bounded(P1,
-            P2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * K2))
+            P2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= K2))
         and P2 < K2
         and x.stride(5) == 1
         and d2 == 2
@@ -967,14 +967,14 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_fold_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(P1,
-            P2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * K2))
+            P2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= K2))
         and P2 < K2
         and x.stride(5) == 1
         and d2 == 1
     ):
         return y_from_w_x_fold_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * K2))
+        (O <= 2 or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= K2))
         and P2 < K2
         and tile.lines * tile.lanes.width > P2
         and bounded(bounded(P0, P1), P2) <= 1024
@@ -983,7 +983,8 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_fold_x
     if (
-        (O <= 2 or C * K0 * K1 * K2 <= 1 or (N * P0 * P1 * P2 <= 2 and w.stride(5) == 1))
+        (O <= 2 or C * K0 * K1 * K2 <= 1 or N * P0 * P1 * P2 <= 2)
+        and w.stride(5) == 1
         and tile.lanes.width <= K2
         and tile.lanes.width <= X5
         and P2 <= K2
@@ -991,6 +992,8 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_k2
     if (
         (O <= 2 or C * K0 * K1 * K2 <= 1)
+        and w.stride(0) == 1
+        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -999,7 +1002,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_g
     if (
         (O <= 2 or (bounded(K1,
-            K2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * P2))
+            K2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= P2))
         and (K2 <= P2 or tile.lanes.width <= P2)
         and x.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -1008,7 +1011,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_slide_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(K1,
-            K2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * P2))
+            K2) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= P2))
         and (K2 <= P2 or tile.lanes.width <= P2)
         and x.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -1016,7 +1019,7 @@ def y_from_w_x(y: Real6, w: Real6, x: Real6, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * P2))
+        (O <= 2 or (C * K0 * K1 * K2 <= 1 and tile.lanes.width <= P2))
         and (K2 <= P2 or tile.lanes.width <= P2)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2) <= 256 * tile.steps
@@ -2506,6 +2509,8 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     """
     if (
         (C <= 2 or O * K0 * K1 * K2 <= 1)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1
@@ -2514,7 +2519,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_over_g
     if (
         (C <= 2 or (bounded(K1,
-            K2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+            K2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gy.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -2525,7 +2530,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
         (C <= 2 or (bounded(K1,
-            K2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+            K2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gy.stride(5) == 1
         and bounded(K1, K2) <= 36
@@ -2535,7 +2540,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
-        (C <= 2 or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+        (C <= 2 or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (K2 <= X5 or tile.lanes.width <= X5)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2) <= 256 * tile.steps
@@ -2543,7 +2548,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy
     if (
         (C <= 2 or (bounded(P1,
-            P2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+            P2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (P2 <= X5 or tile.lanes.width <= X5)
         and w.stride(5) == 1
         and bounded(P1, P2) <= 36
@@ -2554,7 +2559,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
         (C <= 2 or (bounded(P1,
-            P2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+            P2) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (P2 <= X5 or tile.lanes.width <= X5)
         and w.stride(5) == 1
         and bounded(P1, P2) <= 36
@@ -2564,7 +2569,7 @@ def gx_from_gy_w(gx: Real6, gy: Real6, w: Real6, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place
     if (
-        (C <= 2 or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= 8 * X5))
+        (C <= 2 or (O * K0 * K1 * K2 <= 1 and tile.lanes.width <= X5))
         and (P2 <= X5 or tile.lanes.width <= X5)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, C, K0, K1, K2, X3, X4, X5, a0, a1, a2, d0, d1, d2,
             s0, s1, s2) <= 256 * tile.steps

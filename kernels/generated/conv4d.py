@@ -1037,7 +1037,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     """
     if (
         (O <= 2 or (bounded(P2,
-            P3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * K3))
+            P3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= K3))
         and P3 < K3
         and x.stride(6) == 1
         and d3 == 2
@@ -1045,14 +1045,14 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_fold_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(P2,
-            P3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * K3))
+            P3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= K3))
         and P3 < K3
         and x.stride(6) == 1
         and d3 == 1
     ):
         return y_from_w_x_fold_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * K3))
+        (O <= 2 or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= K3))
         and P3 < K3
         and tile.lines * tile.lanes.width > P3
         and bounded(bounded(bounded(P0, P1), P2), P3) <= 1024
@@ -1061,7 +1061,8 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_fold_x
     if (
-        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1 or (N * P0 * P1 * P2 * P3 <= 2 and w.stride(6) == 1))
+        (O <= 2 or C * K0 * K1 * K2 * K3 <= 1 or N * P0 * P1 * P2 * P3 <= 2)
+        and w.stride(6) == 1
         and tile.lanes.width <= K3
         and tile.lanes.width <= X6
         and P3 <= K3
@@ -1069,6 +1070,8 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_k3
     if (
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
+        and w.stride(0) == 1
+        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -1077,7 +1080,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_g
     if (
         (O <= 2 or (bounded(K2,
-            K3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * P3))
+            K3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= P3))
         and (K3 <= P3 or tile.lanes.width <= P3)
         and x.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -1086,7 +1089,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_slide_x_in_place_by_twos
     if (
         (O <= 2 or (bounded(K2,
-            K3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * P3))
+            K3) >= 8 and 2 * O <= tile.lanes.width) or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= P3))
         and (K3 <= P3 or tile.lanes.width <= P3)
         and x.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -1094,7 +1097,7 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
     ):
         return y_from_w_x_slide_x_in_place
     if (
-        (O <= 2 or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * P3))
+        (O <= 2 or (C * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= P3))
         and (K3 <= P3 or tile.lanes.width <= P3)
         and y_from_w_x_slide_x_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
             a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
@@ -2764,6 +2767,8 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     """
     if (
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1
@@ -2772,7 +2777,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_over_g
     if (
         (C <= 2 or (bounded(K2,
-            K3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+            K3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gy.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -2783,7 +2788,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy_in_place_by_twos
     if (
         (C <= 2 or (bounded(K2,
-            K3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+            K3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gy.stride(6) == 1
         and bounded(K2, K3) <= 36
@@ -2793,7 +2798,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_gy_in_place
     if (
-        (C <= 2 or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+        (C <= 2 or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (K3 <= X6 or tile.lanes.width <= X6)
         and gx_from_gy_w_slide_gy_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
             a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps
@@ -2801,7 +2806,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_gy
     if (
         (C <= 2 or (bounded(P2,
-            P3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+            P3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (P3 <= X6 or tile.lanes.width <= X6)
         and w.stride(6) == 1
         and bounded(P2, P3) <= 36
@@ -2812,7 +2817,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_slide_w_in_place_by_twos
     if (
         (C <= 2 or (bounded(P2,
-            P3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+            P3) >= 8 and 2 * C <= tile.lanes.width) or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (P3 <= X6 or tile.lanes.width <= X6)
         and w.stride(6) == 1
         and bounded(P2, P3) <= 36
@@ -2822,7 +2827,7 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     ):
         return gx_from_gy_w_slide_w_in_place
     if (
-        (C <= 2 or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= 8 * X6))
+        (C <= 2 or (O * K0 * K1 * K2 * K3 <= 1 and tile.lanes.width <= X6))
         and (P3 <= X6 or tile.lanes.width <= X6)
         and gx_from_gy_w_slide_w_room(tile, N, G, O, P0, P1, P2, P3, C, K0, K1, K2, K3, X3, X4, X5, X6, a0, a1, a2,
             a3, d0, d1, d2, d3, s0, s1, s2, s3) <= 256 * tile.steps

@@ -264,16 +264,24 @@ def y_from_w_x(y: Real2, w: Real2, x: Real2, N: int, O: int, I: int, add: int, t
     or contraction: rows n, columns o, steps i, batch -; w in panels, x through offset tables
     else gather, tasks share n o
     """
-    if (O <= 2 or I <= 1 or (N <= 2 and w.stride(1) == 1 and x.stride(1) == 1)) and tile.lanes.width <= I:
+    if (
+        (O <= 2 or I <= 1 or N <= 2)
+        and w.stride(1) == 1
+        and x.stride(1) == 1
+        and 4 * tile.lanes.width <= I
+        and tile.lanes.width <= I
+    ):
         return y_from_w_x_over_i
     if (
-        (N <= 2 and w.stride(0) == 1)
+        N <= 2
+        and w.stride(0) == 1
         and tile.lines * tile.lanes.width <= O
         and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I))
     ):
         return y_from_w_x_over_o_side_by_side
     if (
-        (O <= 2 or I <= 1 or (N <= 2 and w.stride(0) == 1))
+        (O <= 2 or I <= 1 or N <= 2)
+        and w.stride(0) == 1
         and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > I))
     ):
         return y_from_w_x_over_o

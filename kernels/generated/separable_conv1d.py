@@ -250,9 +250,13 @@ def y_from_w_z(y: Real3, w: Real3, z: Real4, N: int, M: int, P0: int, G: int, O:
     or contraction: rows n p0, columns m, steps g o, batch -; w in panels, z through offset tables
     else gather, tasks share n m
     """
-    if (M <= 2 or G * O <= 1) and (tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > O)):
+    if (
+        (M <= 2 or G * O <= 1)
+        and z.stride(3) == 1
+        and (tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > O))
+    ):
         return y_from_w_z_over_p0
-    if (M <= 2 or G * O <= 1 or (N * P0 <= 2 and w.stride(2) == 1 and z.stride(2) == 1)) and tile.lanes.width <= O:
+    if (M <= 2 or G * O <= 1 or N * P0 <= 2) and w.stride(2) == 1 and z.stride(2) == 1 and tile.lanes.width <= O:
         return y_from_w_z_over_o
     if suits(tile, N * P0, M, G * O):
         return y_from_w_z_in_blocks
@@ -643,9 +647,19 @@ def gz_from_gy_w(gz: Real4, gy: Real3, w: Real3, N: int, M: int, P0: int, G: int
     or contraction: rows n p0, columns g o, steps m, batch -; w in panels, gy through offset tables
     else gather, tasks share n g o
     """
-    if (G * O <= 2 or M <= 1) and (tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > M)):
+    if (
+        (G * O <= 2 or M <= 1)
+        and gy.stride(2) == 1
+        and (tile.lanes.width <= P0 or (tile.lanes.width <= 8 * P0 and tile.lanes.width > M))
+    ):
         return gz_from_gy_w_over_p0
-    if (G * O <= 2 or M <= 1 or (N * P0 <= 2 and gy.stride(1) == 1 and w.stride(0) == 1)) and tile.lanes.width <= M:
+    if (
+        (G * O <= 2 or M <= 1 or N * P0 <= 2)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
+        and 4 * tile.lanes.width <= M
+        and tile.lanes.width <= M
+    ):
         return gz_from_gy_w_over_m
     if suits(tile, N * P0, G * O, M):
         return gz_from_gy_w_in_blocks

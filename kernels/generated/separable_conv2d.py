@@ -308,14 +308,21 @@ def y_from_w_z(y: Real4, w: Real3, z: Real5, N: int, M: int, P0: int, P1: int, G
     """
     if (
         (M <= 2 or G * O <= 1)
+        and z.stride(4) == 1
         and tile.lines * tile.lanes.width <= P1
         and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > O))
     ):
         return y_from_w_z_over_p1_side_by_side
-    if (M <= 2 or G * O <= 1) and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > O)):
+    if (
+        (M <= 2 or G * O <= 1)
+        and z.stride(4) == 1
+        and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > O))
+    ):
         return y_from_w_z_over_p1
     if (
-        (M <= 2 or G * O <= 1 or (N * P0 * P1 <= 2 and w.stride(2) == 1 and z.stride(2) == 1))
+        (M <= 2 or G * O <= 1 or N * P0 * P1 <= 2)
+        and w.stride(2) == 1
+        and z.stride(2) == 1
         and tile.lanes.width <= O
     ):
         return y_from_w_z_over_o
@@ -779,18 +786,22 @@ def gw_from_gy_z(gw: Real3, gy: Real4, z: Real5, N: int, M: int, P0: int, P1: in
     else gather, tasks share m g
     """
     if (
-        (M <= 2 or N * P0 * P1 <= 1 or (G * O <= 2 and gy.stride(3) == 1 and z.stride(4) == 1))
+        (M <= 2 or N * P0 * P1 <= 1 or G * O <= 2)
+        and gy.stride(3) == 1
+        and z.stride(4) == 1
         and tile.lanes.width <= P1
     ):
         return gw_from_gy_z_over_p1
     if (
         (M <= 2 or N * P0 * P1 <= 1)
+        and z.stride(2) == 1
         and tile.lines * tile.lanes.width <= O
         and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1))
     ):
         return gw_from_gy_z_over_o_side_by_side
     if (
         (M <= 2 or N * P0 * P1 <= 1)
+        and z.stride(2) == 1
         and (tile.lanes.width <= O or (tile.lanes.width <= 8 * O and tile.lanes.width > P1))
     ):
         return gw_from_gy_z_over_o
@@ -1052,14 +1063,22 @@ def gz_from_gy_w(gz: Real5, gy: Real4, w: Real3, N: int, M: int, P0: int, P1: in
     """
     if (
         (G * O <= 2 or M <= 1)
+        and gy.stride(3) == 1
         and tile.lines * tile.lanes.width <= P1
         and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > M))
     ):
         return gz_from_gy_w_over_p1_side_by_side
-    if (G * O <= 2 or M <= 1) and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > M)):
+    if (
+        (G * O <= 2 or M <= 1)
+        and gy.stride(3) == 1
+        and (tile.lanes.width <= P1 or (tile.lanes.width <= 8 * P1 and tile.lanes.width > M))
+    ):
         return gz_from_gy_w_over_p1
     if (
-        (G * O <= 2 or M <= 1 or (N * P0 * P1 <= 2 and gy.stride(1) == 1 and w.stride(0) == 1))
+        (G * O <= 2 or M <= 1 or N * P0 * P1 <= 2)
+        and gy.stride(1) == 1
+        and w.stride(0) == 1
+        and 4 * tile.lanes.width <= M
         and tile.lanes.width <= M
     ):
         return gz_from_gy_w_over_m
