@@ -106,8 +106,8 @@ class _RunsWriter(_Writer):
         return " + ".join(map(self.turns, axis.runs))
 
     def turns(self, run: Run) -> str:
-        """How often the steps before a run may come to it."""
-        sizes = [self.size(s.index) for s in run.before if isinstance(s, Loop)]
+        """How often the steps before a run may come to it. Around nothing the laps may be fewer than none."""
+        sizes = [f"max(0, {self.size(s.index)})" for s in run.before if isinstance(s, Loop)]
         return " * ".join(sizes) or "1"
 
     def most_points(self, axis: Axis) -> str:

@@ -62,7 +62,7 @@ def x_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: in
 def x_padded_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     return room
 
 
@@ -80,8 +80,8 @@ def x_padded_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: 
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP) + max(0, LAP1))
+    edge_places = edge_rows + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -132,7 +132,7 @@ def x_padded_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: 
 def x_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
     return room
 
 
@@ -143,7 +143,7 @@ def x_padded_from_x_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2: 
     """Copies along r3 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2, z3)
@@ -196,7 +196,7 @@ def gx_from_gx_padded_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: 
 def gx_from_gx_padded_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     return room
 
 
@@ -214,8 +214,8 @@ def gx_from_gx_padded_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP + LAP1)
-    edge_places = edge_rows + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP) + max(0, LAP1))
+    edge_places = edge_rows + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -266,7 +266,7 @@ def gx_from_gx_padded_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2
 def gx_from_gx_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q3: int, LAP: int, LAP1: int,
         z0: int, z1: int, z2: int, z3: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
     return room
 
 
@@ -277,7 +277,7 @@ def gx_from_gx_padded_over_r2(target: Real4, source: Real4, R0: int, R1: int, R2
     """Copies along r3 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, z2, LAP1, z3)

@@ -66,8 +66,8 @@ def x_padded_padded_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int,
 def x_padded_padded_from_x_over_r4_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int, Q4: int,
         LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     return room
 
 
@@ -79,20 +79,20 @@ def x_padded_padded_from_x_over_r4(target: Real5, source: Real5, R0: int, R1: in
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    runs = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     many = x_padded_padded_from_x_runs(runs, R4, Q4, LAP2, z3, z4, LAP3, z5)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP2 + LAP3)
-    edge_places = edge_rows + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    edge_rows = runs + 5 * (max(0, LAP2) + max(0, LAP3))
+    edge_places = edge_rows + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R4
     blocks = ceil_div(R3, tile.lines)
@@ -158,8 +158,8 @@ def x_padded_padded_from_x_over_r4(target: Real5, source: Real5, R0: int, R1: in
 def x_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, R4: int, Q3: int, Q4: int,
         LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
     return room
 
 
@@ -170,13 +170,13 @@ def x_padded_padded_from_x_over_r2(target: Real5, source: Real5, R0: int, R1: in
     """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
@@ -235,8 +235,8 @@ def gx_from_gx_padded_padded_over_r4_table(tile: Tile, R0: int, R1: int, R2: int
         Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     return room
 
 
@@ -248,20 +248,20 @@ def gx_from_gx_padded_padded_over_r4(target: Real5, source: Real5, R0: int, R1: 
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
+    runs = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
     many = gx_from_gx_padded_padded_runs(runs, R4, Q4, LAP2, z3, z4, LAP3, z5)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP2 + LAP3)
-    edge_places = edge_rows + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    edge_rows = runs + 5 * (max(0, LAP2) + max(0, LAP3))
+    edge_places = edge_rows + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R4
     blocks = ceil_div(R3, tile.lines)
@@ -328,8 +328,8 @@ def gx_from_gx_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, R2: int
         Q4: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int, z1: int, z2: int, z3: int, z4: int,
         z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
     return room
 
 
@@ -340,13 +340,13 @@ def gx_from_gx_padded_padded_over_r2(target: Real5, source: Real5, R0: int, R1: 
     """Copies along r3 r4 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)

@@ -71,9 +71,9 @@ def x_padded_padded_padded_from_x_over_r5_table(tile: Tile, R0: int, R1: int, R2
         Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * (max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5))
     return room
 
 
@@ -86,26 +86,26 @@ def x_padded_padded_padded_from_x_over_r5(target: Real6, source: Real6, R0: int,
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
     single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
-    runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    runs = places_r4 + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     many = x_padded_padded_padded_from_x_runs(runs, R5, Q5, LAP4, z6, z7, LAP5, z8)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP4 + LAP5)
-    edge_places = edge_rows + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    edge_rows = runs + 5 * (max(0, LAP4) + max(0, LAP5))
+    edge_places = edge_rows + (max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
@@ -176,9 +176,9 @@ def x_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: int, R2
         Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * R5 + 1 + max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5)
     return room
 
 
@@ -190,19 +190,19 @@ def x_padded_padded_padded_from_x_over_r2(target: Real6, source: Real6, R0: int,
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
     list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    runs_r5 = places_r4 + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP4) + max(0, LAP5))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = x_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)
@@ -265,9 +265,9 @@ def gx_from_gx_padded_padded_padded_over_r5_table(tile: Tile, R0: int, R1: int, 
         Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * (max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5))
     return room
 
 
@@ -280,26 +280,26 @@ def gx_from_gx_padded_padded_padded_over_r5(target: Real6, source: Real6, R0: in
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
     single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
-    runs = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
+    runs = places_r4 + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
     many = gx_from_gx_padded_padded_padded_runs(runs, R5, Q5, LAP4, z6, z7, LAP5, z8)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP4 + LAP5)
-    edge_places = edge_rows + (LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5))
+    edge_rows = runs + 5 * (max(0, LAP4) + max(0, LAP5))
+    edge_places = edge_rows + (max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R5
     blocks = ceil_div(R4, tile.lines)
@@ -370,9 +370,9 @@ def gx_from_gx_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1: int, 
         Q3: int, Q4: int, Q5: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int, z8: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R3 + 1 + LAP * min(R3, Q3) + LAP1 * min(R3, Q3)
-    room += 5 * (LAP2 + LAP3) + 2 * R4 + 1 + LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4)
-    room += 5 * (LAP4 + LAP5) + 2 * R5 + 1 + LAP4 * min(R5, Q5) + LAP5 * min(R5, Q5)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R4 + 1 + max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * R5 + 1 + max(0, LAP4) * min(R5, Q5) + max(0, LAP5) * min(R5, Q5)
     return room
 
 
@@ -384,19 +384,19 @@ def gx_from_gx_padded_padded_padded_over_r2(target: Real6, source: Real6, R0: in
     """Copies along r3 r4 r5 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP + LAP1)
+    only_r3 = runs_r3 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1, LAP1, z2)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3) + LAP1 * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP2 + LAP3)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3) + max(0, LAP1) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r4, R4, Q4, LAP2, z3, z4, LAP3, z5)
     list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP2 * min(R4, Q4) + LAP3 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP4 + LAP5)
+    runs_r5 = places_r4 + (max(0, LAP2) * min(R4, Q4) + max(0, LAP3) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP4) + max(0, LAP5))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_runs(runs_r5, R5, Q5, LAP4, z6, z7, LAP5, z8)

@@ -68,10 +68,10 @@ def x_padded_padded_padded_padded_from_x_over_r6_table(tile: Tile, R0: int, R1: 
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R3 + 1 + LAP * min(R3, Q3)
-    room += 5 * (LAP1) + 2 * R4 + 1 + LAP1 * min(R4, Q4)
-    room += 5 * (LAP2) + 2 * R5 + 1 + LAP2 * min(R5, Q5)
-    room += 5 * (LAP3) + 2 * (LAP3 * min(R6, Q6))
+    room = 5 * (max(0, LAP)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3)
+    room += 5 * (max(0, LAP1)) + 2 * R4 + 1 + max(0, LAP1) * min(R4, Q4)
+    room += 5 * (max(0, LAP2)) + 2 * R5 + 1 + max(0, LAP2) * min(R5, Q5)
+    room += 5 * (max(0, LAP3)) + 2 * (max(0, LAP3) * min(R6, Q6))
     return room
 
 
@@ -84,32 +84,32 @@ def x_padded_padded_padded_padded_from_x_over_r6(target: Real7, source: Real7, R
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP)
+    only_r3 = runs_r3 + 5 * (max(0, LAP))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP1)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP1))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP1, z2, z3)
     single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
-    runs_r5 = places_r4 + (LAP1 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP2)
+    runs_r5 = places_r4 + (max(0, LAP1) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP2))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z4, z5)
     single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
-    runs = places_r5 + (LAP2 * min(R5, Q5))
+    runs = places_r5 + (max(0, LAP2) * min(R5, Q5))
     many = x_padded_padded_padded_padded_from_x_runs(runs, R6, Q6, LAP3, z6, z7)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP3)
-    edge_places = edge_rows + (LAP3 * min(R6, Q6))
+    edge_rows = runs + 5 * (max(0, LAP3))
+    edge_places = edge_rows + (max(0, LAP3) * min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
@@ -184,10 +184,10 @@ def x_padded_padded_padded_padded_from_x_over_r2_table(tile: Tile, R0: int, R1: 
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R3 + 1 + LAP * min(R3, Q3)
-    room += 5 * (LAP1) + 2 * R4 + 1 + LAP1 * min(R4, Q4)
-    room += 5 * (LAP2) + 2 * R5 + 1 + LAP2 * min(R5, Q5)
-    room += 5 * (LAP3) + 2 * R6 + 1 + LAP3 * min(R6, Q6)
+    room = 5 * (max(0, LAP)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3)
+    room += 5 * (max(0, LAP1)) + 2 * R4 + 1 + max(0, LAP1) * min(R4, Q4)
+    room += 5 * (max(0, LAP2)) + 2 * R5 + 1 + max(0, LAP2) * min(R5, Q5)
+    room += 5 * (max(0, LAP3)) + 2 * R6 + 1 + max(0, LAP3) * min(R6, Q6)
     return room
 
 
@@ -199,25 +199,25 @@ def x_padded_padded_padded_padded_from_x_over_r2(target: Real7, source: Real7, R
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP)
+    only_r3 = runs_r3 + 5 * (max(0, LAP))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r3, R3, Q3, LAP, z0, z1)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP1)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP1))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r4, R4, Q4, LAP1, z2, z3)
     list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP1 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP2)
+    runs_r5 = places_r4 + (max(0, LAP1) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP2))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r5, R5, Q5, LAP2, z4, z5)
     list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP2 * min(R5, Q5))
-    only_r6 = runs_r6 + 5 * (LAP3)
+    runs_r6 = places_r5 + (max(0, LAP2) * min(R5, Q5))
+    only_r6 = runs_r6 + 5 * (max(0, LAP3))
     starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
     many = x_padded_padded_padded_padded_from_x_runs(runs_r6, R6, Q6, LAP3, z6, z7)
@@ -280,10 +280,10 @@ def gx_from_gx_padded_padded_padded_padded_over_r6_table(tile: Tile, R0: int, R1
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R3 + 1 + LAP * min(R3, Q3)
-    room += 5 * (LAP1) + 2 * R4 + 1 + LAP1 * min(R4, Q4)
-    room += 5 * (LAP2) + 2 * R5 + 1 + LAP2 * min(R5, Q5)
-    room += 5 * (LAP3) + 2 * (LAP3 * min(R6, Q6))
+    room = 5 * (max(0, LAP)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3)
+    room += 5 * (max(0, LAP1)) + 2 * R4 + 1 + max(0, LAP1) * min(R4, Q4)
+    room += 5 * (max(0, LAP2)) + 2 * R5 + 1 + max(0, LAP2) * min(R5, Q5)
+    room += 5 * (max(0, LAP3)) + 2 * (max(0, LAP3) * min(R6, Q6))
     return room
 
 
@@ -296,32 +296,32 @@ def gx_from_gx_padded_padded_padded_padded_over_r6(target: Real7, source: Real7,
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP)
+    only_r3 = runs_r3 + 5 * (max(0, LAP))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1)
     single = list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3) and single
-    runs_r4 = places_r3 + (LAP * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP1)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP1))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP1, z2, z3)
     single = list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4) and single
-    runs_r5 = places_r4 + (LAP1 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP2)
+    runs_r5 = places_r4 + (max(0, LAP1) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP2))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP2, z4, z5)
     single = list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5) and single
-    runs = places_r5 + (LAP2 * min(R5, Q5))
+    runs = places_r5 + (max(0, LAP2) * min(R5, Q5))
     many = gx_from_gx_padded_padded_padded_padded_runs(runs, R6, Q6, LAP3, z6, z7)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP3)
-    edge_places = edge_rows + (LAP3 * min(R6, Q6))
+    edge_rows = runs + 5 * (max(0, LAP3))
+    edge_places = edge_rows + (max(0, LAP3) * min(R6, Q6))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R6
     blocks = ceil_div(R5, tile.lines)
@@ -396,10 +396,10 @@ def gx_from_gx_padded_padded_padded_padded_over_r2_table(tile: Tile, R0: int, R1
         R5: int, R6: int, Q3: int, Q4: int, Q5: int, Q6: int, LAP: int, LAP1: int, LAP2: int, LAP3: int, z0: int,
         z1: int, z2: int, z3: int, z4: int, z5: int, z6: int, z7: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R3 + 1 + LAP * min(R3, Q3)
-    room += 5 * (LAP1) + 2 * R4 + 1 + LAP1 * min(R4, Q4)
-    room += 5 * (LAP2) + 2 * R5 + 1 + LAP2 * min(R5, Q5)
-    room += 5 * (LAP3) + 2 * R6 + 1 + LAP3 * min(R6, Q6)
+    room = 5 * (max(0, LAP)) + 2 * R3 + 1 + max(0, LAP) * min(R3, Q3)
+    room += 5 * (max(0, LAP1)) + 2 * R4 + 1 + max(0, LAP1) * min(R4, Q4)
+    room += 5 * (max(0, LAP2)) + 2 * R5 + 1 + max(0, LAP2) * min(R5, Q5)
+    room += 5 * (max(0, LAP3)) + 2 * R6 + 1 + max(0, LAP3) * min(R6, Q6)
     return room
 
 
@@ -411,25 +411,25 @@ def gx_from_gx_padded_padded_padded_padded_over_r2(target: Real7, source: Real7,
     """Copies along r3 r4 r5 r6 at once, lanes over r2 where it is contiguous."""
     lanes = tile.lanes
     runs_r3 = integer_scratch
-    only_r3 = runs_r3 + 5 * (LAP)
+    only_r3 = runs_r3 + 5 * (max(0, LAP))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r3, R3, Q3, LAP, z0, z1)
     list_places(runs_r3, many, R3, only_r3, starts_r3, places_r3)
-    runs_r4 = places_r3 + (LAP * min(R3, Q3))
-    only_r4 = runs_r4 + 5 * (LAP1)
+    runs_r4 = places_r3 + (max(0, LAP) * min(R3, Q3))
+    only_r4 = runs_r4 + 5 * (max(0, LAP1))
     starts_r4 = only_r4 + R4
     places_r4 = starts_r4 + (R4 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r4, R4, Q4, LAP1, z2, z3)
     list_places(runs_r4, many, R4, only_r4, starts_r4, places_r4)
-    runs_r5 = places_r4 + (LAP1 * min(R4, Q4))
-    only_r5 = runs_r5 + 5 * (LAP2)
+    runs_r5 = places_r4 + (max(0, LAP1) * min(R4, Q4))
+    only_r5 = runs_r5 + 5 * (max(0, LAP2))
     starts_r5 = only_r5 + R5
     places_r5 = starts_r5 + (R5 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r5, R5, Q5, LAP2, z4, z5)
     list_places(runs_r5, many, R5, only_r5, starts_r5, places_r5)
-    runs_r6 = places_r5 + (LAP2 * min(R5, Q5))
-    only_r6 = runs_r6 + 5 * (LAP3)
+    runs_r6 = places_r5 + (max(0, LAP2) * min(R5, Q5))
+    only_r6 = runs_r6 + 5 * (max(0, LAP3))
     starts_r6 = only_r6 + R6
     places_r6 = starts_r6 + (R6 + 1)
     many = gx_from_gx_padded_padded_padded_padded_runs(runs_r6, R6, Q6, LAP3, z6, z7)

@@ -50,9 +50,9 @@ def y_from_x_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5: 
 def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
+    room = 5 * (max(0, LAP)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1)
+    room += 5 * (max(0, LAP1)) + 2 * R2 + 1 + max(0, LAP1) * min(R2, Q2)
+    room += 5 * (max(0, LAP2)) + 2 * (max(0, LAP2) * min(R3, Q3))
     return room
 
 
@@ -64,26 +64,26 @@ def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (max(0, LAP))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1)
     single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP1)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP1))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP1, z2, z3)
     single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
-    runs = places_r2 + (LAP1 * min(R2, Q2))
+    runs = places_r2 + (max(0, LAP1) * min(R2, Q2))
     many = y_from_x_runs(runs, R3, Q3, LAP2, z4, z5)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP2)
-    edge_places = edge_rows + (LAP2 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP2))
+    edge_places = edge_rows + (max(0, LAP2) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -150,9 +150,9 @@ def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
 def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + 2 * R3 + 1 + LAP2 * min(R3, Q3)
+    room = 5 * (max(0, LAP)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1)
+    room += 5 * (max(0, LAP1)) + 2 * R2 + 1 + max(0, LAP1) * min(R2, Q2)
+    room += 5 * (max(0, LAP2)) + 2 * R3 + 1 + max(0, LAP2) * min(R3, Q3)
     return room
 
 
@@ -163,19 +163,19 @@ def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (max(0, LAP))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1)
     list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP1)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP1))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP1, z2, z3)
     list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
-    only_r3 = runs_r3 + 5 * (LAP2)
+    runs_r3 = places_r2 + (max(0, LAP1) * min(R2, Q2))
+    only_r3 = runs_r3 + 5 * (max(0, LAP2))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = y_from_x_runs(runs_r3, R3, Q3, LAP2, z4, z5)
@@ -228,9 +228,9 @@ def gx_from_gy_runs(runs: IntegerScratch, R: int, Q: int, LAP3: int, z4: int, z5
 def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + 2 * (LAP2 * min(R3, Q3))
+    room = 5 * (max(0, LAP)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1)
+    room += 5 * (max(0, LAP1)) + 2 * R2 + 1 + max(0, LAP1) * min(R2, Q2)
+    room += 5 * (max(0, LAP2)) + 2 * (max(0, LAP2) * min(R3, Q3))
     return room
 
 
@@ -242,26 +242,26 @@ def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (max(0, LAP))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1)
     single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP1)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP1))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP1, z2, z3)
     single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
-    runs = places_r2 + (LAP1 * min(R2, Q2))
+    runs = places_r2 + (max(0, LAP1) * min(R2, Q2))
     many = gx_from_gy_runs(runs, R3, Q3, LAP2, z4, z5)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP2)
-    edge_places = edge_rows + (LAP2 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP2))
+    edge_places = edge_rows + (max(0, LAP2) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -328,9 +328,9 @@ def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
 def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: int, Q2: int, Q3: int, LAP: int,
         LAP1: int, LAP2: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP) + 2 * R1 + 1 + LAP * min(R1, Q1)
-    room += 5 * (LAP1) + 2 * R2 + 1 + LAP1 * min(R2, Q2)
-    room += 5 * (LAP2) + 2 * R3 + 1 + LAP2 * min(R3, Q3)
+    room = 5 * (max(0, LAP)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1)
+    room += 5 * (max(0, LAP1)) + 2 * R2 + 1 + max(0, LAP1) * min(R2, Q2)
+    room += 5 * (max(0, LAP2)) + 2 * R3 + 1 + max(0, LAP2) * min(R3, Q3)
     return room
 
 
@@ -341,19 +341,19 @@ def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP)
+    only_r1 = runs_r1 + 5 * (max(0, LAP))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1)
     list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (LAP * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP1)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP1))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP1, z2, z3)
     list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (LAP1 * min(R2, Q2))
-    only_r3 = runs_r3 + 5 * (LAP2)
+    runs_r3 = places_r2 + (max(0, LAP1) * min(R2, Q2))
+    only_r3 = runs_r3 + 5 * (max(0, LAP2))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gy_runs(runs_r3, R3, Q3, LAP2, z4, z5)

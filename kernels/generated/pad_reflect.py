@@ -60,9 +60,9 @@ def y_from_x_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: i
         LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R2 + 1 + max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * (max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3))
     return room
 
 
@@ -75,26 +75,26 @@ def y_from_x_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1, LAP1, z2, z3)
     single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
     single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
-    runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    runs = places_r2 + (max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2))
     many = y_from_x_runs(runs, R3, Q3, LAP4, z8, z9, LAP5, z10, z11)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP4 + LAP5)
-    edge_places = edge_rows + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP4) + max(0, LAP5))
+    edge_places = edge_rows + (max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -162,9 +162,9 @@ def y_from_x_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1: i
         LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP4 + LAP5) + 2 * R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R2 + 1 + max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * R3 + 1 + max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3)
     return room
 
 
@@ -176,19 +176,19 @@ def y_from_x_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, R3
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = y_from_x_runs(runs_r1, R1, Q1, LAP, z0, z1, LAP1, z2, z3)
     list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = y_from_x_runs(runs_r2, R2, Q2, LAP2, z4, z5, LAP3, z6, z7)
     list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
-    only_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    runs_r3 = places_r2 + (max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2))
+    only_r3 = runs_r3 + 5 * (max(0, LAP4) + max(0, LAP5))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = y_from_x_runs(runs_r3, R3, Q3, LAP4, z8, z9, LAP5, z10, z11)
@@ -247,9 +247,9 @@ def gx_from_gy_over_r3_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1:
         LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP4 + LAP5) + 2 * (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R2 + 1 + max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * (max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3))
     return room
 
 
@@ -262,26 +262,26 @@ def gx_from_gy_over_r3(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
     lanes = tile.lanes
     single = True  # has no row two places?
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
     single = list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1) and single
-    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
     single = list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2) and single
-    runs = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
+    runs = places_r2 + (max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2))
     many = gx_from_gy_runs(runs, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
     length = longest_first(runs, many)
     single = disjoint(runs, many) and single
     # of a run at least a vector long, vectors are stored at once
     whole = length if length >= lanes.width else 0
     begin, end = (runs[0], runs[0] + whole) if whole > 0 else (0, 0)
-    edge_rows = runs + 5 * (LAP4 + LAP5)
-    edge_places = edge_rows + (LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3))
+    edge_rows = runs + 5 * (max(0, LAP4) + max(0, LAP5))
+    edge_places = edge_rows + (max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3))
     edges = list_pairs(runs, 1 if whole > 0 else 0, many, edge_rows, edge_places)
     filled = whole + edges == R3
     blocks = ceil_div(R2, tile.lines)
@@ -349,9 +349,9 @@ def gx_from_gy_over_r0_table(tile: Tile, R0: int, R1: int, R2: int, R3: int, Q1:
         LAP1: int, LAP2: int, LAP3: int, LAP4: int, LAP5: int, z0: int, z1: int, z2: int, z3: int, z4: int, z5: int,
         z6: int, z7: int, z8: int, z9: int, z10: int, z11: int) -> int:
     """Integers of one task."""
-    room = 5 * (LAP + LAP1) + 2 * R1 + 1 + LAP * min(R1, Q1) + LAP1 * min(R1, Q1)
-    room += 5 * (LAP2 + LAP3) + 2 * R2 + 1 + LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2)
-    room += 5 * (LAP4 + LAP5) + 2 * R3 + 1 + LAP4 * min(R3, Q3) + LAP5 * min(R3, Q3)
+    room = 5 * (max(0, LAP) + max(0, LAP1)) + 2 * R1 + 1 + max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1)
+    room += 5 * (max(0, LAP2) + max(0, LAP3)) + 2 * R2 + 1 + max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2)
+    room += 5 * (max(0, LAP4) + max(0, LAP5)) + 2 * R3 + 1 + max(0, LAP4) * min(R3, Q3) + max(0, LAP5) * min(R3, Q3)
     return room
 
 
@@ -363,19 +363,19 @@ def gx_from_gy_over_r0(target: Real4, source: Real4, R0: int, R1: int, R2: int, 
     """Copies along r1 r2 r3 at once, lanes over r0 where it is contiguous."""
     lanes = tile.lanes
     runs_r1 = integer_scratch
-    only_r1 = runs_r1 + 5 * (LAP + LAP1)
+    only_r1 = runs_r1 + 5 * (max(0, LAP) + max(0, LAP1))
     starts_r1 = only_r1 + R1
     places_r1 = starts_r1 + (R1 + 1)
     many = gx_from_gy_runs(runs_r1, R1, Q1, LAP, z0, z1, z2, LAP1, z3)
     list_places(runs_r1, many, R1, only_r1, starts_r1, places_r1)
-    runs_r2 = places_r1 + (LAP * min(R1, Q1) + LAP1 * min(R1, Q1))
-    only_r2 = runs_r2 + 5 * (LAP2 + LAP3)
+    runs_r2 = places_r1 + (max(0, LAP) * min(R1, Q1) + max(0, LAP1) * min(R1, Q1))
+    only_r2 = runs_r2 + 5 * (max(0, LAP2) + max(0, LAP3))
     starts_r2 = only_r2 + R2
     places_r2 = starts_r2 + (R2 + 1)
     many = gx_from_gy_runs(runs_r2, R2, Q2, LAP2, z4, z5, z6, LAP3, z7)
     list_places(runs_r2, many, R2, only_r2, starts_r2, places_r2)
-    runs_r3 = places_r2 + (LAP2 * min(R2, Q2) + LAP3 * min(R2, Q2))
-    only_r3 = runs_r3 + 5 * (LAP4 + LAP5)
+    runs_r3 = places_r2 + (max(0, LAP2) * min(R2, Q2) + max(0, LAP3) * min(R2, Q2))
+    only_r3 = runs_r3 + 5 * (max(0, LAP4) + max(0, LAP5))
     starts_r3 = only_r3 + R3
     places_r3 = starts_r3 + (R3 + 1)
     many = gx_from_gy_runs(runs_r3, R3, Q3, LAP4, z8, z9, z10, LAP5, z11)
