@@ -69,7 +69,7 @@ class OverLanes(Form):
         if c is None:
             return []
         lane, w = self.way.lane, self.writer
-        reads = [r for r in w.eq.reads if lane in r.indices]
+        reads = [r for r in w.eq.reads if lane in r.indices and not self.way.unit]  # which asks so by itself
         tests = [f"{w.names[r]}.stride({r.indices.index(lane)}) == 1" for r in reads]
         if self.way.bound and lane in c.steps and len(c.steps) == 1:
             tests.append(f"{MANY} * tile.lanes.width <= {w.size(lane)}")

@@ -499,8 +499,6 @@ def y_from_w_x(y: Real4, w: Real4, x: Real4, N: int, G: int, O: int, P0: int, C:
         return y_from_w_x_over_k0
     if (
         (O <= 2 or C * K0 <= 1)
-        and w.stride(0) == 1
-        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -1185,8 +1183,6 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real4, N: int, G: int, O: int, P0: int
     """
     if (
         (C <= 2 or O * K0 <= 1)
-        and gy.stride(1) == 1
-        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1

@@ -1124,8 +1124,6 @@ def y_from_w_x(y: Real5, w: Real5, x: Real5, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_k1
     if (
         (O <= 2 or C * K0 * K1 <= 1)
-        and w.stride(0) == 1
-        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -2753,8 +2751,6 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real5, N: int, G: int, O: int, P0: int
         return gx_from_gy_w_winograd_w
     if (
         (C <= 2 or O * K0 * K1 <= 1)
-        and gy.stride(1) == 1
-        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1

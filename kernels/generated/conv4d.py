@@ -1070,8 +1070,6 @@ def y_from_w_x(y: Real7, w: Real7, x: Real7, N: int, G: int, O: int, P0: int, P1
         return y_from_w_x_over_k3
     if (
         (O <= 2 or C * K0 * K1 * K2 * K3 <= 1)
-        and w.stride(0) == 1
-        and x.stride(1) == 1
         and tile.lanes.width <= G
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -2767,8 +2765,6 @@ def gx_from_gy_w(gx: Real7, gy: Real7, w: Real7, N: int, G: int, O: int, P0: int
     """
     if (
         (C <= 2 or O * K0 * K1 * K2 * K3 <= 1)
-        and gy.stride(1) == 1
-        and w.stride(0) == 1
         and tile.lanes.width <= G
         and gx.stride(1) == 1
         and gy.stride(1) == 1

@@ -329,13 +329,7 @@ def y_from_w_x(y: Real3, w: Real4, x: Real3, N: int, O: int, P0: int, C: int, K0
         and P0 <= K0
     ):
         return y_from_w_x_over_k0
-    if (
-        (O <= 2 or C * K0 <= 1 or N <= 2)
-        and w.stride(0) == 1
-        and tile.lanes.width <= O
-        and y.stride(1) == 1
-        and w.stride(0) == 1
-    ):
+    if (O <= 2 or C * K0 <= 1 or N <= 2) and tile.lanes.width <= O and y.stride(1) == 1 and w.stride(0) == 1:
         return y_from_w_x_over_o
     if (O <= 2 or C * K0 <= 1) and w.stride(1) == 1 and tile.lanes.width <= 8 * P0:
         return y_from_w_x_over_p0
@@ -789,7 +783,7 @@ def gw_from_gy_x(gw: Real4, gy: Real3, x: Real3, N: int, O: int, P0: int, C: int
     or contraction: rows c k0, columns o, steps n, batch p0; gy in panels, x through offset tables
     else scatter, tasks share o c
     """
-    if (O <= 2 or N <= 1) and x.stride(1) == 1 and tile.lanes.width <= C and gw.stride(2) == 1 and x.stride(1) == 1:
+    if (O <= 2 or N <= 1) and tile.lanes.width <= C and gw.stride(2) == 1 and x.stride(1) == 1:
         return gw_from_gy_x_over_c
     if (O <= 2 or N <= 1) and tile.lanes.width <= 8 * K0:
         return gw_from_gy_x_over_k0
@@ -1107,13 +1101,7 @@ def gx_from_gy_w(gx: Real3, gy: Real3, w: Real4, N: int, O: int, P0: int, C: int
     or contraction: rows c x2, columns n, steps o p0, batch -; gy in panels, w through offset tables; x2 in classes modulo d0
     else gather, tasks share n c; 1 residue loop
     """
-    if (
-        (N <= 2 or O * P0 <= 1)
-        and w.stride(2) == 1
-        and tile.lanes.width <= C
-        and gx.stride(1) == 1
-        and w.stride(2) == 1
-    ):
+    if (N <= 2 or O * P0 <= 1) and tile.lanes.width <= C and gx.stride(1) == 1 and w.stride(2) == 1:
         return gx_from_gy_w_over_c
     if (N <= 2 or O * P0 <= 1) and tile.lanes.width * d0 <= 8 * X2 and K0 >= P0:
         return gx_from_gy_w_over_x2_by_k0

@@ -365,13 +365,7 @@ def y_from_w_x(y: Real4, w: Real6, x: Real4, N: int, O: int, P0: int, P1: int, C
         and P1 <= K1
     ):
         return y_from_w_x_over_k1
-    if (
-        (O <= 2 or C * K0 * K1 <= 1 or N <= 2)
-        and w.stride(0) == 1
-        and tile.lanes.width <= O
-        and y.stride(1) == 1
-        and w.stride(0) == 1
-    ):
+    if (O <= 2 or C * K0 * K1 <= 1 or N <= 2) and tile.lanes.width <= O and y.stride(1) == 1 and w.stride(0) == 1:
         return y_from_w_x_over_o
     if (O <= 2 or C * K0 * K1 <= 1) and w.stride(2) == 1 and tile.lanes.width <= 8 * P1:
         return y_from_w_x_over_p1
@@ -867,7 +861,7 @@ def gw_from_gy_x(gw: Real6, gy: Real4, x: Real4, N: int, O: int, P0: int, P1: in
     or contraction: rows c k0 k1, columns o, steps n, batch p0 p1; gy in panels, x through offset tables
     else scatter, tasks share o c
     """
-    if (O <= 2 or N <= 1) and x.stride(1) == 1 and tile.lanes.width <= C and gw.stride(3) == 1 and x.stride(1) == 1:
+    if (O <= 2 or N <= 1) and tile.lanes.width <= C and gw.stride(3) == 1 and x.stride(1) == 1:
         return gw_from_gy_x_over_c
     if (O <= 2 or N <= 1) and tile.lanes.width <= 8 * K1:
         return gw_from_gy_x_over_k1
@@ -1249,13 +1243,7 @@ def gx_from_gy_w(gx: Real4, gy: Real4, w: Real6, N: int, O: int, P0: int, P1: in
     or contraction: rows c x2 x3, columns n, steps o p0 p1, batch -; gy in panels, w through offset tables; x2 in classes modulo d0; x3 in classes modulo d1
     else gather, tasks share n c x2; 2 residue loops
     """
-    if (
-        (N <= 2 or O * P0 * P1 <= 1)
-        and w.stride(3) == 1
-        and tile.lanes.width <= C
-        and gx.stride(1) == 1
-        and w.stride(3) == 1
-    ):
+    if (N <= 2 or O * P0 * P1 <= 1) and tile.lanes.width <= C and gx.stride(1) == 1 and w.stride(3) == 1:
         return gx_from_gy_w_over_c
     if (N <= 2 or O * P0 * P1 <= 1) and tile.lanes.width * d1 <= 8 * X3 and K1 >= P1:
         return gx_from_gy_w_over_x3_by_k1

@@ -400,7 +400,6 @@ def y_from_w_x(y: Real5, w: Real8, x: Real5, N: int, O: int, P0: int, P1: int, P
         return y_from_w_x_over_k2
     if (
         (O <= 2 or C * K0 * K1 * K2 <= 1 or N <= 2)
-        and w.stride(0) == 1
         and tile.lanes.width <= O
         and y.stride(1) == 1
         and w.stride(0) == 1
@@ -945,7 +944,7 @@ def gw_from_gy_x(gw: Real8, gy: Real5, x: Real5, N: int, O: int, P0: int, P1: in
     or contraction: rows c k0 k1 k2, columns o, steps n, batch p0 p1 p2; gy in panels, x through offset tables
     else scatter, tasks share o c
     """
-    if (O <= 2 or N <= 1) and x.stride(1) == 1 and tile.lanes.width <= C and gw.stride(4) == 1 and x.stride(1) == 1:
+    if (O <= 2 or N <= 1) and tile.lanes.width <= C and gw.stride(4) == 1 and x.stride(1) == 1:
         return gw_from_gy_x_over_c
     if (O <= 2 or N <= 1) and tile.lanes.width <= 8 * K2:
         return gw_from_gy_x_over_k2
@@ -1392,13 +1391,7 @@ def gx_from_gy_w(gx: Real5, gy: Real5, w: Real8, N: int, O: int, P0: int, P1: in
     or contraction: rows c x2 x3 x4, columns n, steps o p0 p1 p2, batch -; gy in panels, w through offset tables; x2 in classes modulo d0; x3 in classes modulo d1; x4 in classes modulo d2
     else gather, tasks share n c x2 x3; 3 residue loops
     """
-    if (
-        (N <= 2 or O * P0 * P1 * P2 <= 1)
-        and w.stride(4) == 1
-        and tile.lanes.width <= C
-        and gx.stride(1) == 1
-        and w.stride(4) == 1
-    ):
+    if (N <= 2 or O * P0 * P1 * P2 <= 1) and tile.lanes.width <= C and gx.stride(1) == 1 and w.stride(4) == 1:
         return gx_from_gy_w_over_c
     if (N <= 2 or O * P0 * P1 * P2 <= 1) and tile.lanes.width * d2 <= 8 * X4 and K2 >= P2:
         return gx_from_gy_w_over_x4_by_k2

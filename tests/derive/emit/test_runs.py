@@ -20,7 +20,14 @@ NUMPY = {"replicate": "edge", "reflect": "reflect", "symmetric": "symmetric", "c
 PROGRAMS = ("forward", "vjp")
 
 
-@pytest.fixture(scope="module", params=NUMPY)
+@pytest.fixture(
+    scope="module",
+    params=[
+        "replicate",
+        "reflect",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("symmetric", "circular")),
+    ],
+)
 def padded(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Definition]:
