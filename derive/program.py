@@ -226,6 +226,13 @@ class Relation:
         """The indices that some constraint speaks of."""
         return {i for form in (*self.zero, *self.nonneg) for i in form.indices}
 
+    def tied(self, index: Index) -> set[Index]:
+        """The indices that constraints tie to this one, at once or through others; itself among them."""
+        forms, group = (*self.zero, *self.nonneg), {index}
+        while more := {i for form in forms if group & set(form.indices) for i in form.indices} - group:
+            group |= more
+        return group
+
     @property
     def indices(self) -> tuple[Index, ...]:
         return tuple(r.index for r in self.ranges)

@@ -241,10 +241,10 @@ def tied(eq: Equation) -> list[tuple[Index, Index, list[Index]]] | None:
     if any(z.reads for z in forms) or any(len(g.indices) > 1 for g in own.nonneg):
         return None
     rows = [i for i in eq.free if i in own.held]
-    groups = {row: _group(row, forms) for row in rows}
+    groups = {row: own.tied(row) for row in rows}
     loose = [i for i in read.indices if i not in eq.free and not any(i in group for group in groups.values())]
     if len(rows) == len(loose) == 1:  # an edge that is repeated: whatever the row, it is that place
-        groups[rows[0]] |= _group(loose[0], forms)
+        groups[rows[0]] |= own.tied(loose[0])
     found = list[tuple[Index, Index, list[Index]]]()
     for row, group in groups.items():
         columns = [i for i in read.indices if i in group]
@@ -257,14 +257,6 @@ def tied(eq: Equation) -> list[tuple[Index, Index, list[Index]]] | None:
     moving = {i for row, column, laps in found for i in (row, column, *laps)}
     still = set(own.indices) - moving
     return found if found and still <= set(read.indices) & set(eq.free) else None
-
-
-def _group(i: Index, forms: Sequence[Affine]) -> set[Index]:
-    """The indices that constraints tie to this one, itself among them."""
-    group = {i}
-    while more := {j for form in forms if group & set(form.indices) for j in form.indices} - group:
-        group |= more
-    return group
 
 
 @dataclass(frozen=True)

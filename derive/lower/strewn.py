@@ -55,10 +55,9 @@ def strewn(eq: Equation, ways: Sequence[Lanes], rank: Sequence[Index]) -> Strewn
 
 def _along(eq: Equation, row: Index, lane: Index, rank: Sequence[Index]) -> Strewn | None:
     """With this index in lanes, whatever else is not known looped over before."""
-    solver = _Solver.of(eq, rank)
-    solver = _Solver(eq, solver.pending, solver.checks, rank=solver.rank)
+    made = Solver.of(eq, rank)
+    solver = _Solver(eq, made.pending, made.checks, rank=made.rank, row=row)
     solver.known |= set(eq.free[:-1])
-    solver.row = row
     solver.settle()
     while left := [i for i in eq.bound if i != lane and i not in solver.known]:
         held = {i for form in (*solver.pending, *solver.checks) for i in solver.unknown(form)}

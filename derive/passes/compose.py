@@ -74,10 +74,7 @@ def copies(eq: Equation) -> bool:
 
 def decided(eq: Equation, i: Index) -> bool:
     """Do inequalities decide, together with equalities, which other indices go with this one?"""
-    forms, group = [*eq.relation.zero, *eq.relation.nonneg], {i}
-    while more := [form for form in forms if group & set(form.indices)]:
-        group |= {j for form in more for j in form.indices}
-        forms = [form for form in forms if form not in more]
+    group = eq.relation.tied(i)
     return any(group & set(form.indices) for form in eq.relation.nonneg)
 
 

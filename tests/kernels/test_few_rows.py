@@ -81,4 +81,5 @@ def test_maps_of_a_place_or_two(batch: int, size: int, kernel: int, tasks: list[
         for m in range(kernel):
             back[:, :, k : k + size, m : m + size] += np.einsum("nopq,oc->ncpq", gy, w[:, :, k, m])
     np.testing.assert_array_equal(gx, back[:, :, edge : edge + size, edge : edge + size])
+    assert tasks
     assert not [name for name in tasks if name.endswith("_plain")]
